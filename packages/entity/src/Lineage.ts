@@ -9,7 +9,18 @@ import type { ReplicationMetadata } from "@sluice/core/ReplicationMetadata"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import type * as Rpc from "effect/rpc/Rpc"
-import type { Command } from "./Behaviour.ts"
+
+/**
+ * An event that is to be stored as it was written elsewhere.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Arrived {
+  readonly event: unknown
+  readonly replication: ReplicationMetadata
+  readonly metadata: Metadata
+}
 
 /**
  * Where the events of entities come from. `Known` is what an entity keeps of that: a value, which nobody changes in place.
@@ -30,13 +41,8 @@ export interface Lineage<in out Known> {
   readonly decode: (metadata: Metadata, sequenceNumber: number) => Known
   /** What a function of `decide` is told beside its request. */
   readonly request: (known: Known, now: Timestamp) => object
-  /** What is to be stored with the next event of a command, beside its payload and tags. */
-  readonly written: (
-    known: Known,
-    command: Command,
-    sequenceNumber: SequenceNumber,
-    now: Timestamp
-  ) => { readonly replication: ReplicationMetadata; readonly metadata: Metadata }
+  /** What is to be stored with the next event that is decided here. */
+  readonly written: (known: Known, sequenceNumber: SequenceNumber, now: Timestamp) => ReplicationMetadata
   /** Where a stored event comes from. */
   readonly stored: (
     event: Pick<EncodedEnvelope, "replication" | "sequenceNumber" | "timestamp">
@@ -50,7 +56,7 @@ export interface Lineage<in out Known> {
    * not remembered.
    */
   readonly arrival: Rpc.Any
-  /** What that command decides. */
+  /** What that command decides: a decision whose events are {@link Arrived}. */
   readonly arrive: (
     request: {
       readonly id: string
@@ -58,6 +64,7 @@ export interface Lineage<in out Known> {
       readonly state: any
       readonly sequenceNumber: number
     },
-    known: Known
+    known: Known,
+    now: Timestamp
   ) => unknown
 }

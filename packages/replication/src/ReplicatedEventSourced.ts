@@ -19,8 +19,9 @@ import * as EntityClient from "@sluice/entity/EntityClient"
 import type { EntityError } from "@sluice/entity/EntityError"
 import type * as EventSourced from "@sluice/entity/EventSourced"
 import * as EventSourcedKind from "@sluice/entity/EventSourcedKind"
-import type { Lineage } from "@sluice/entity/Lineage"
+import type { Arrived, Lineage } from "@sluice/entity/Lineage"
 import * as PlainEntities from "@sluice/entity/PlainEntities"
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
@@ -261,9 +262,10 @@ const lineages = <Event, State>(
   { name }: EntityType<Event>,
   replicas: ReadonlySet<string>,
   arrival: Rpc.Any,
-  { decideWithin = "10 seconds", intercept }: {
+  { decideWithin = "10 seconds", intercept, maxEvents = 1_000 }: {
     readonly decideWithin?: Duration.Input | undefined
     readonly intercept?: ((arriving: Intercept<Event, State>) => Effect.Effect<void, unknown, any>) | undefined
+    readonly maxEvents?: number | undefined
   }
 ) => {
   /** An id has to fit where the name of the replica is longest, or its events could not come there. */
@@ -295,13 +297,7 @@ const lineages = <Event, State>(
         version: known.version,
         time: state.nextTime(known, now)
       }),
-      written: (known, { payload, tag }, sequenceNumber, now) => {
-        if (tag !== arrivalTag) {
-          return { replication: state.written(known, self, sequenceNumber, now), metadata: noMetadata }
-        }
-        const { metadata, replication } = payload as Arriving<Event>
-        return { replication: state.received(known, replication, now), metadata }
-      },
+      written: (known, sequenceNumber, now) => state.written(known, self, sequenceNumber, now),
       stored: ({ replication, sequenceNumber, timestamp }) =>
         replication === undefined
           ? state.migrated(self, sequenceNumber, timestamp)
@@ -321,47 +317,59 @@ const lineages = <Event, State>(
         time: time!
       }),
       arrival,
-      arrive: ({ id, payload, sequenceNumber, state: current }, known) => {
-        const { event, isRelayed, replication } = payload as Arriving<Event>
-        const { origin, originSequenceNumber } = replication
-        const about = { entityType: name, id, origin, originSequenceNumber }
-        const arrived = state.arrive(known, { self, replicas, count: sequenceNumber }, replication, isRelayed === true)
-        switch (arrived._tag) {
-          case "Own":
-          case "Duplicate":
-            return Decision.reply(arrived._tag)
-          case "UnknownReplica":
-            return Decision.fail(new UnknownReplica({ ...about, replicas: [...replicas] }))
-          case "EventsLost":
-            return Decision.fail(new EventsLost({ ...about, self, seen: arrived.seen, last: sequenceNumber }))
-          case "HistoryForked": {
-            const { number: last, time: lastTime } = arrived.last
-            return Decision.fail(new HistoryForked({ ...about, time: replication.time!, last, lastTime }))
+      arrive: ({ id, payload, sequenceNumber, state: current }, known, now) => {
+        const { arriving } = payload as { readonly arriving: NonEmptyReadonlyArray<Arriving<Event>> }
+        const outcomes: Array<Outcome> = []
+        const stored: Array<Arrived> = []
+        let after = known
+        for (const { event, isRelayed, metadata, replication } of arriving) {
+          const { origin, originSequenceNumber } = replication
+          const about = { entityType: name, id, origin, originSequenceNumber }
+          const count = sequenceNumber + stored.length
+          const arrival = state.arrive(after, { self, replicas, count }, replication, isRelayed === true)
+          if (arrival._tag === "Own" || arrival._tag === "Duplicate") {
+            outcomes.push(arrival._tag)
+            continue
           }
-          case "Stored":
-            return intercepting === undefined
-              ? Decision.persist([event], "Stored" as const)
-              : Effect.map(
-                intercepting({
-                  id,
-                  state: current,
-                  event,
-                  origin,
-                  originSequenceNumber,
-                  sequenceNumber: sequenceNumber + 1
-                }),
-                (problem) =>
-                  problem === undefined
-                    ? Decision.persist([event], "Stored" as const)
-                    : Decision.fail(new Intercepted({ ...about, problem }))
-              )
+          // what cannot be stored is the first one of those that are sent again
+          if (outcomes.length > 0 && (arrival._tag !== "Stored" || intercepting !== undefined)) break
+          switch (arrival._tag) {
+            case "UnknownReplica":
+              return Decision.fail(new UnknownReplica({ ...about, replicas: [...replicas] }))
+            case "EventsLost":
+              return Decision.fail(new EventsLost({ ...about, self, seen: arrival.seen, last: count }))
+            case "HistoryForked": {
+              const { number: last, time: lastTime } = arrival.last
+              return Decision.fail(new HistoryForked({ ...about, time: replication.time!, last, lastTime }))
+            }
+          }
+          if (stored.length === maxEvents) break
+          const next: Arrived = { event, replication: state.received(after, replication, now), metadata }
+          if (intercepting !== undefined) {
+            return Effect.map(
+              intercepting({
+                id,
+                state: current,
+                event,
+                origin,
+                originSequenceNumber,
+                sequenceNumber: sequenceNumber + 1
+              }),
+              (problem) =>
+                problem === undefined
+                  ? Decision.persist([next], () => ["Stored"])
+                  : Decision.fail(new Intercepted({ ...about, problem }))
+            )
+          }
+          stored.push(next)
+          outcomes.push("Stored")
+          after = state.after(after, self, next.replication)
         }
+        return Decision.persist(stored, () => outcomes)
       }
     }
   }
 }
-
-const noMetadata: Metadata = {}
 
 /**
  * The client of a replicated entity type, as `EventSourced.client` is: it sends commands to the replica of this process.
@@ -382,7 +390,7 @@ export const client = <Name extends string, Rpcs extends Rpc.Any>(
 export type Outcome = "Stored" | "Duplicate" | "Own"
 
 /**
- * Gives events of other replicas to the entities, in whatever way these are run. Each is stored once, and answered as a `Duplicate` from then on.
+ * Gives an event of another replica to its entity, in whatever way that is run. Each is stored once, and answered as a `Duplicate` from then on.
  *
  * **Details**
  *
@@ -399,16 +407,69 @@ export const receive = <Name extends string, Event>(
   never,
   EntityClient.Runs<Name>
 > =>
-  Effect.map(EntityClient.Runs(entity.name), (runner) => (id, { event, isRelayed = false, metadata, replication }) => {
-    const payload: Arriving<Event> = { event, replication, metadata: withoutOwn(metadata), isRelayed }
-    return Effect.flatMap(
-      runner.send(id, { tag: arrivalTag, payload, commandId: undefined }),
-      (answer) =>
-        answer._tag === "Replied"
-          ? Effect.succeed(answer.reply as Outcome)
-          : Effect.fail(answer.error as ArrivalError)
-    )
+  Effect.map(
+    receiveAll(entity),
+    (receive) => (id, arriving) => Effect.map(receive(id, [arriving]), ([outcome]) => outcome!)
+  )
+
+/**
+ * Gives several events of other replicas to one entity, in this order, as {@link receive} does with each.
+ *
+ * **Details**
+ *
+ * As many as possible have one turn, and are written at once. It fails with the error of the first event that the entity cannot take; those before it are stored, and those after it are not.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const receiveAll = <Name extends string, Event>(
+  entity: ReplicatedEventSourced<Name, any, Event, any, any>
+): Effect.Effect<
+  (
+    id: string,
+    arriving: ReadonlyArray<Arriving<Event>>
+  ) => Effect.Effect<ReadonlyArray<Outcome>, ArrivalError | EntityError>,
+  never,
+  EntityClient.Runs<Name>
+> =>
+  Effect.map(EntityClient.Runs(entity.name), (runner) => {
+    /** The first ones, at most so many, and then the others. */
+    const send = (
+      id: string,
+      arriving: ReadonlyArray<Arriving<Event>>,
+      most: number
+    ): Effect.Effect<ReadonlyArray<Outcome>, ArrivalError | EntityError> => {
+      if (arriving.length === 0) return Effect.succeed([])
+      const payload = { arriving: arriving.slice(0, most) }
+      return Effect.matchEffect(runner.send(id, { tag: arrivalTag, payload, commandId: undefined }), {
+        onFailure: (error) =>
+          payload.arriving.length > 1 && isOfSome(error) ? send(id, arriving, 1) : Effect.fail(error),
+        onSuccess: (answer) => {
+          if (answer._tag === "Rejected") return Effect.fail(answer.error as ArrivalError)
+          const outcomes = answer.reply as ReadonlyArray<Outcome>
+          const taken = outcomes.length
+          return taken === arriving.length
+            ? Effect.succeed(outcomes)
+            : Effect.map(send(id, arriving.slice(taken), Math.min(most, taken)), (others) => [...outcomes, ...others])
+        }
+      })
+    }
+    return (id, arriving) =>
+      send(
+        id,
+        arriving.map(({ event, isRelayed = false, metadata, replication }) => ({
+          event,
+          replication,
+          metadata: withoutOwn(metadata),
+          isRelayed
+        })),
+        Infinity
+      )
   })
+
+/** Whether an error of several events may be that of one of them, so that nothing was written. */
+const isOfSome = ({ _tag }: EntityError): boolean =>
+  _tag === "DecisionFailed" || _tag === "InvalidDecision" || _tag === "InvalidCommand"
 
 /** What an entity keeps of its commands is not to come from elsewhere. */
 const withoutOwn = (metadata: Metadata): Metadata => {

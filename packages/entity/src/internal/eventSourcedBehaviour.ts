@@ -4,6 +4,7 @@ import * as Journal from "@sluice/core/Journal"
 import { SequenceConflict } from "@sluice/core/JournalError"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import type { Receipt } from "@sluice/core/Receipt"
+import type { ReplicationMetadata } from "@sluice/core/ReplicationMetadata"
 import type * as SequenceNumber from "@sluice/core/SequenceNumber"
 import { SnapshotStore } from "@sluice/core/SnapshotStore"
 import type { StateType } from "@sluice/core/StateType"
@@ -21,7 +22,7 @@ import type * as Scope from "effect/Scope"
 import { type Behaviour, type Command, type Persisted, type Rejected, Stale } from "../Behaviour.ts"
 import type * as Decision from "../Decision.ts"
 import { DecisionFailed, InvalidCommand, InvalidDecision, type JournalUnavailable } from "../EntityError.ts"
-import type { Lineage } from "../Lineage.ts"
+import type { Arrived, Lineage } from "../Lineage.ts"
 import type { SnapshotPolicy } from "../SnapshotPolicy.ts"
 import { makeCommandMemory } from "./commandMemory.ts"
 import { type About, computing, encoding, makeDecisions, unwritten } from "./deciding.ts"
@@ -66,6 +67,7 @@ export interface Definition<in out Event, in out State> {
 }
 
 const noMetadata: Metadata = {}
+const nothingArrived: ReadonlyArray<Arrived> = []
 const noTime = Timestamp.make(0)
 
 /** The state after the events of a decision, and what is to be stored with each of them. */
@@ -73,7 +75,7 @@ interface Evolved<out State> {
   readonly state: State
   readonly tags: ReadonlyArray<ReadonlyArray<string>>
   readonly known: unknown
-  readonly written: ReadonlyArray<ReturnType<Lineage<any>["written"]>>
+  readonly replications: ReadonlyArray<ReplicationMetadata>
 }
 
 /** What was decided, and may be persisted. */
@@ -84,8 +86,10 @@ type Decided<Event, State> =
     readonly events: ReadonlyArray<Event>
     /** The tags of each event. */
     readonly tags: ReadonlyArray<ReadonlyArray<string>>
-    /** What else is stored with each, of an entity with a lineage. */
-    readonly written: ReadonlyArray<ReturnType<Lineage<any>["written"]>>
+    /** Where each comes from, of an entity with a lineage. */
+    readonly replications: ReadonlyArray<ReplicationMetadata>
+    /** The events as they have come, if they were written elsewhere. */
+    readonly arrived: ReadonlyArray<Arrived>
     readonly state: State
     readonly known: unknown
     readonly reply: unknown
@@ -133,23 +137,24 @@ export const eventSourcedBehaviour = <Event, State>(
     const evolved = (
       held: HeldEvents<State>,
       about: About,
-      command: Command,
       events: ReadonlyArray<Event>,
+      arrived: ReadonlyArray<Arrived>,
       time: Timestamp.Timestamp
     ): Effect.Effect<Evolved<State>, DecisionFailed> => {
       let { known, sequenceNumber, state } = held
       const { persistenceId } = held
       const tagged: Array<ReadonlyArray<string>> = []
-      const written: Array<ReturnType<Lineage<any>["written"]>> = []
-      for (const event of events) {
+      const replications: Array<ReplicationMetadata> = []
+      for (const [index, event] of events.entries()) {
         sequenceNumber++
-        const next = lineage?.written(known, command, sequenceNumber as SequenceNumber.SequenceNumber, time)
+        const next = arrived[index]?.replication ??
+          lineage?.written(known, sequenceNumber as SequenceNumber.SequenceNumber, time)
         try {
           const place = { persistenceId, sequenceNumber }
           state = evolve(
             state,
             event,
-            next === undefined ? place : { ...place, ...lineage!.place(next.replication, false) }
+            next === undefined ? place : { ...place, ...lineage!.place(next, false) }
           )
         } catch (cause) {
           return Effect.fail(new DecisionFailed({ ...about, problem: "`evolve` throws", cause }))
@@ -160,10 +165,10 @@ export const eventSourcedBehaviour = <Event, State>(
           return Effect.fail(new DecisionFailed({ ...about, problem: "`tags` throws", cause }))
         }
         if (next === undefined) continue
-        known = lineage!.after(known, next.replication)
-        written.push(next)
+        known = lineage!.after(known, next)
+        replications.push(next)
       }
-      return Effect.succeed({ state, tags: tagged, known, written })
+      return Effect.succeed({ state, tags: tagged, known, replications })
     }
 
     /** What is harmless to repeat is not remembered. */
@@ -173,23 +178,33 @@ export const eventSourcedBehaviour = <Event, State>(
       held: HeldEvents<State>,
       about: About,
       command: Command,
-      { after, events, reply: replyOf }: Decision.Persist<Event, State, unknown, any>,
+      { after, events: decided, reply: replyOf }: Decision.Persist<Event, State, unknown, any>,
       time: Timestamp.Timestamp
     ): Effect.Effect<Decided<Event, State>, DecisionFailed | InvalidDecision> => {
-      if (!Array.isArray(events)) {
+      if (!Array.isArray(decided)) {
         return Effect.fail(new InvalidDecision({ ...about, problem: "its events are no array" }))
       }
-      if (events.length > maxEvents) {
-        const problem = `it has ${events.length} events, more than \`maxEvents\`, which is ${maxEvents}`
+      if (decided.length > maxEvents) {
+        const problem = `it has ${decided.length} events, more than \`maxEvents\`, which is ${maxEvents}`
         return Effect.fail(new InvalidDecision({ ...about, problem }))
       }
-      return Effect.flatMapEager(evolved(held, about, command, events, time), (evolved) =>
+      const arrived = isArrival(command) ? decided as ReadonlyArray<Arrived> : nothingArrived
+      const events = isArrival(command) ? arrived.map(({ event }) => event as Event) : decided
+      return Effect.flatMapEager(evolved(held, about, events, arrived, time), (evolved) =>
         Effect.flatMapEager(
           computing(about, "reply", () => replyOf(evolved.state)),
           (reply) =>
             Effect.mapEager(
               memory.keep(about, withoutId(command), reply, events.length),
-              (command): Decided<Event, State> => ({ _tag: "Accepted", events, ...evolved, reply, command, after })
+              (command): Decided<Event, State> => ({
+                _tag: "Accepted",
+                events,
+                arrived,
+                ...evolved,
+                reply,
+                command,
+                after
+              })
             )
         ))
     }
@@ -201,7 +216,7 @@ export const eventSourcedBehaviour = <Event, State>(
       decided: Extract<Decided<Event, State>, { readonly _tag: "Accepted" }>,
       events: NonEmptyReadonlyArray<Event>
     ): Effect.Effect<Receipt, Stale | InvalidDecision | JournalUnavailable> => {
-      const { command, tags, written } = decided
+      const { arrived, command, replications, tags } = decided
       const { id, persistenceId, sequenceNumber: expected } = held
       const { name } = entityType
       const last = events.length - 1
@@ -216,10 +231,10 @@ export const eventSourcedBehaviour = <Event, State>(
                 tags: tags[index]!,
                 metadata: command !== undefined && index === last
                   ? { ...common, ...metadataOf(command) }
-                  : written.length === 0
+                  : arrived.length === 0
                   ? common
-                  : { ...common, ...written[index]!.metadata },
-                replication: written[index]?.replication
+                  : { ...common, ...arrived[index]!.metadata },
+                replication: replications[index]
               }))),
             (encoded) => {
               // by the journal itself, as metadata of Sluice's own is refused elsewhere
@@ -295,7 +310,7 @@ export const eventSourcedBehaviour = <Event, State>(
             lineage === undefined
               ? definition.decide[tag]!(request)
               : isArrival(command)
-              ? lineage.arrive(request, known)
+              ? lineage.arrive(request, known, time)
               : definition.decide[tag]!({ ...request, ...lineage.request(known, time) })),
           (decided): Effect.Effect<Decided<Event, State>, DecisionFailed | InvalidDecision> =>
             decided._tag === "Rejected"

@@ -23,25 +23,27 @@ const Replication = Schema.Struct({
 
 /**
  * @internal
- * The command that events of other replicas come with. Within a process it is passed as it is; to another process of a cluster it travels with the event as the
- * journal would have it.
+ * The command that events of other replicas come with, in their order. The reply says what has become of the first ones, at least of one: the others are to be sent again. Within a process it is passed as it
+ * is; to another process of a cluster it travels with the events as the journal would have them.
  */
 export const arrivalOf = <A>(codec: EventCodec<A>) =>
   Rpc.make(arrivalTag, {
     payload: Schema.Struct({
-      event: Schema.Struct({ manifest: Schema.String, bytes: Schema.Uint8Array }).pipe(
-        Schema.decodeTo(
-          Schema.Any,
-          SchemaTransformation.transform({
-            decode: (payload) => codec.decodeUnsafe(payload),
-            encode: (event) => codec.encodeUnsafe(event)
-          })
-        )
-      ),
-      replication: Replication,
-      isRelayed: Schema.Boolean,
-      metadata: Schema.Record(Schema.String, Schema.String)
+      arriving: Schema.NonEmptyArray(Schema.Struct({
+        event: Schema.Struct({ manifest: Schema.String, bytes: Schema.Uint8Array }).pipe(
+          Schema.decodeTo(
+            Schema.Any,
+            SchemaTransformation.transform({
+              decode: (payload) => codec.decodeUnsafe(payload),
+              encode: (event) => codec.encodeUnsafe(event)
+            })
+          )
+        ),
+        replication: Replication,
+        isRelayed: Schema.Boolean,
+        metadata: Schema.Record(Schema.String, Schema.String)
+      }))
     }),
-    success: Outcome,
+    success: Schema.NonEmptyArray(Outcome),
     error: ArrivalError
   })
