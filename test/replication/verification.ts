@@ -45,17 +45,6 @@ const lose = ({ context, id }: Region, entity: string, to: number) =>
 const only = <E, R>(asked: Effect.Effect<ReadonlyArray<ReplicaVerification.Report>, E, R>) =>
   Effect.map(asked, ([report]) => report!)
 
-/** What should never happen. */
-const lose = ({ context, id }: Region, entity: string, to: number) =>
-  Effect.provideContext(
-    Journal.use((journal) =>
-      journal.deleteEvents(PersistenceId.make("notes", `${entity}|${id}`), SequenceNumber.make(to), {
-        evenReplicated: true
-      })
-    ),
-    context
-  )
-
 export const verificationTests = (
   name: string,
   storages: Effect.Effect<Readonly<Record<"eu" | "us" | "ap", Regions.Storage>>, never, Scope.Scope>
