@@ -4,6 +4,7 @@ import { existsSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import type { Line } from "./bench/Bench.ts"
 import { benches } from "./bench/benches.ts"
+import { page } from "./bench/Page.ts"
 import { node } from "./kit/command.ts"
 import { nodeArgs } from "./kit/Service.ts"
 
@@ -24,5 +25,10 @@ it.live("measures, and neither loses nor doubles", () =>
     for (const line of lines) {
       assert.isTrue(Number.isFinite(line.value), line.bench)
       assert.deepStrictEqual({ lost: line.lost, doubled: line.doubled }, { lost: 0, doubled: 0 }, line.bench)
+    }
+    const { markdown, plot } = page(lines, { day: "today", machine: "here" })
+    for (const { bench, ratio } of lines) {
+      assert.include(markdown, `| \`${bench}\` | SQLite |`)
+      if (bench === "append-32") assert.include(plot, `>${ratio!.toFixed(2)}</text>`)
     }
   }), 1_800_000)
