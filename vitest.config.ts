@@ -26,7 +26,8 @@ const withServers = [
 const hostile = ["test/hostile/*.test.ts"]
 
 /** What takes minutes, and is begun first: what is begun last runs alone at the end. */
-const longest = /(Storage|\/(Packages|Mutants|HostileClients|Bench|Networks))\.test\.ts$/
+const longest =
+  /(Storage|\/(Packages|Mutants|HostileClients|Bench|Networks|Contracts|ReplicationStorm|CausalOrder|simulation\/Replicas))\.test\.ts$/
 
 const rank = ({ moduleId, project }: TestSpecification): number =>
   2 * project.config.sequence.groupOrder + (longest.test(moduleId) ? 0 : 1)

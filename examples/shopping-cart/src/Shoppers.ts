@@ -24,6 +24,8 @@ export interface Acknowledged {
   readonly receipt: Receipt.Receipt
 }
 
+const idOf = (cart: number): string => `c-${cart}`
+
 /** Prices in cents. */
 const products: ReadonlyArray<readonly [sku: string, cents: number]> = [
   ["apples", 249],
@@ -73,7 +75,7 @@ export const make = Effect.fn("Shoppers.make")(function*({ addresses, rate }: Op
 
   /** Does one thing after the other, each when it is this shopper's turn. */
   const shopper = Effect.fnUntraced(function*(name: string, cart: number) {
-    const id = `c-${cart}`
+    const id = idOf(cart)
     const params = { id }
     const ask = asking(cart)
     let seen = yield* ask((carts) => carts.Look({ params }))
@@ -104,6 +106,7 @@ export const make = Effect.fn("Shoppers.make")(function*({ addresses, rate }: Op
   })
 
   const people = Math.min(400, 2 * Math.ceil(rate / 10))
+  const ids = Array.from({ length: people / 2 }, (_, cart) => idOf(cart))
   const all = Effect.forEach(
     Array.from({ length: people }, (_, i) => i),
     (i) => Effect.catchTag(shopper(`shopper-${i}`, i >> 1), "Done", () => Effect.void),
@@ -115,6 +118,8 @@ export const make = Effect.fn("Shoppers.make")(function*({ addresses, rate }: Op
     shop: Effect.raceFirst(turns.give, all),
     /** Nobody begins anything any more; `shop` ends when everybody has an answer. */
     close: turns.end,
+    /** All carts. */
+    ids,
     /** What was answered, in the order of the answers. */
     acknowledged,
     /** How many commands had to be repeated. */

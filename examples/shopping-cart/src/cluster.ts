@@ -21,9 +21,9 @@ class CommandsDiffer extends Schema.TaggedError<CommandsDiffer>()("CommandsDiffe
   }
 }
 
-class NotTakenOver extends Schema.TaggedError<NotTakenOver>()("NotTakenOver", { carts: Schema.Int }) {
+class NoAnswer extends Schema.TaggedError<NoAnswer>()("NoAnswer", { what: Schema.String, carts: Schema.Int }) {
   override get message(): string {
-    return `${patience} s after a process was killed, ${this.carts} carts do not answer`
+    return `${patience} s after ${this.what}, ${this.carts} carts do not answer`
   }
 }
 
@@ -66,19 +66,18 @@ const run = Effect.fn("cluster")(function*({ duration, rate }: Command.Command.C
     Effect.flatMap(process.start, (pid) => say(`cart service ${process.name} started, pid ${pid}`))
 
   /** Waits until every cart has answered after that time, and tells how long it took, and how many had to wait. */
-  const answered = Effect.fnUntraced(function*(since: number) {
+  const answered = Effect.fnUntraced(function*(what: string, since: number) {
     const first = new Map<string, number>()
-    const carts = new Set(shoppers.answeredAt.keys())
     const look = Effect.sync(() => {
       for (const [id, at] of shoppers.answeredAt) {
         if (at > since * 1000 && !first.has(id)) first.set(id, at / 1000 - since)
       }
-      return [...carts].filter((id) => !first.has(id)).length
+      return shoppers.ids.filter((id) => !first.has(id)).length
     })
     yield* Effect.repeat(look, { until: (left) => left === 0, schedule: Schedule.spaced("20 millis") }).pipe(
       Effect.timeoutOrElse({
         duration: `${patience} seconds`,
-        orElse: () => Effect.flatMap(look, (carts) => Effect.fail(new NotTakenOver({ carts })))
+        orElse: () => Effect.flatMap(look, (carts) => Effect.fail(new NoAnswer({ what, carts })))
       })
     )
     const waited = [...first.values()]
@@ -96,10 +95,12 @@ const run = Effect.fn("cluster")(function*({ duration, rate }: Command.Command.C
 
     const scene = Effect.gen(function*() {
       yield* until(plan.oneDies)
+      // what has not begun to answer is not taken over
+      yield* answered("the shop was opened", begin)
       const died = yield* seconds
       yield* second.kill
       yield* say("kill -9: cart service 2 is dead, and whoever shopped there turns to the others")
-      const { all, late, took } = yield* answered(died)
+      const { all, late, took } = yield* answered("a process was killed", died)
       const waited = `${late} of them only after ${noticeable} s`
       yield* say(`takeover: all ${all} carts answer, ${took.toFixed(1)} s after the kill, and ${waited}`)
       yield* until(plan.oneReturns)

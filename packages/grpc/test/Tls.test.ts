@@ -147,7 +147,7 @@ describe.skipIf(!Certificates.available)(`TLS${reason}`, () => {
           yield* Wait.until("a warning", () => lines.length > 0)
           assert.match(
             lines[0]!,
-            /from (::ffff:)?127\.0\.0\.1\. It has no certificate of the authority that is 'tls.clientAuthority' here/
+            /from (::ffff:)?127\.0\.0\.1\. It has no certificate of the authority that this server asks for: give it one/
           )
         }
       }).pipe(Effect.provide(MemoryStorage.layer)))

@@ -24,6 +24,32 @@ const after = Effect.fnUntraced(function*(millis: number) {
   for (let i = 0; i < 200; i++) yield* Effect.yieldNow
 })
 
+it.effect("all entities that cannot take events are counted, also those that somebody else is giving them to", () => {
+  const said: Array<string> = []
+  const logger = Logger.make<unknown, void>(({ message }) => void said.push(String(message)))
+  return Effect.gen(function*() {
+    const projection = Source.journal(Note).pipe(
+      Projection.atLeastOnce("notes", () => Effect.fail("no")),
+      Projection.recovery(RecoveryStrategy.deadLetter)
+    )
+    yield* Journal.append(Note, { id: "a", events: ["1", "2"] })
+    yield* Journal.append(Note, { id: "b", events: ["1"] })
+    yield* Layer.build(Projection.layer(projection))
+    yield* after(0)
+    const { claim } = yield* ProjectionManagement.ProjectionManagement
+    const letter = { persistenceId: EntityType.persistenceId(Note, "b"), sequenceNumber: SequenceNumber.make(1) }
+    assert.isDefined(yield* claim(offsetKey(projection), letter))
+    yield* Effect.forkScoped(givingAgain(projection))
+    yield* after(1_000)
+    const lines = said.filter((line) => line.includes("cannot take"))
+    assert.strictEqual(lines.length, 1)
+    assert.match(lines[0]!, /: 2 of them/)
+  }).pipe(
+    Effect.scoped,
+    Effect.provide([Layer.fresh(MemoryStorage.layer), ProjectionRegistry.layer, Logger.layer([logger])])
+  )
+})
+
 it.effect("what had waited is said to be taken once nothing waits any more, also of what somebody else is giving", () => {
   const said: Array<string> = []
   const logger = Logger.make<unknown, void>(({ message }) => void said.push(String(message)))

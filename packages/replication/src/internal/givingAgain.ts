@@ -52,12 +52,12 @@ export const givingAgain = <R>(
       }
       const [{ excluded, failed, handled }, { entities }] = exit.value
       if (handled > 0) pause = firstPause
-      const isHeldUp = failed + excluded > 0
+      const isHeldUp = failed + excluded > 0 && entities > 0
       if (isHeldUp && said !== "heldUp") {
         yield* Effect.logWarning(
           `Entities cannot take events of another replica, which are given to them again, at least every ${
             longestPause / 1000
-          } seconds: ${failed}. ` +
+          } seconds: ${entities} of them. ` +
             "ProjectionManagement.deadLetterGroups says why"
         )
       }

@@ -45,7 +45,8 @@ const toClient: Meanings = {
   ERR_TLS_CERT_ALTNAME_INVALID: "its certificate is for other names: connect by one of them, or issue one for this name"
 }
 
-const untrustedClient = "It has no certificate of the authority that is 'tls.clientAuthority' here: give it one"
+const untrustedClient =
+  "It has no certificate of the authority that this server asks for: give it one as 'tls.certificate' there, with 'tls.key'"
 
 const toServer: Meanings = {
   ...expired("Its"),
