@@ -13,6 +13,8 @@ import type { Entity } from "@sluice/entity/Entity"
 import type { Arguments, CommandOptions } from "@sluice/entity/EntityClient"
 import type { EntityError } from "@sluice/entity/EntityError"
 import type { EventSourced } from "@sluice/entity/EventSourced"
+import type { Replica } from "@sluice/replication/Replica"
+import type { ReplicatedEventSourced } from "@sluice/replication/ReplicatedEventSourced"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -20,11 +22,18 @@ import * as Random from "effect/Random"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 import { fileURLToPath } from "node:url"
+import { differenceOf, stepsBetween } from "./internal/entities/converging.ts"
 import { isAmong, readFolder, storedOf, unreadable, writeFixture } from "./internal/entities/fixtures.ts"
 import { type Before, type Outcome as AnyOutcome, outcomeOf, type Sent } from "./internal/entities/given.ts"
 import { type AnyEntity, type Kind, kindOf } from "./internal/entities/kind.ts"
 import { difference, isSame, short } from "./internal/entities/render.ts"
-import { faultOf, type Model as AnyModel, type StepOptions, stepsOf } from "./internal/entities/sequences.ts"
+import {
+  type Fault,
+  faultOf,
+  type Model as AnyModel,
+  type StepOptions,
+  stepsOf
+} from "./internal/entities/sequences.ts"
 
 /**
  * A command has led to something else than the test says. The message shows what differs.
@@ -115,7 +124,7 @@ export interface When<in out Rpcs extends Rpc.Any, in out Event, in out State, i
 }
 
 /**
- * An entity with these events, or a durable state with this state; where nothing is given, as it is at first.
+ * An entity with these events, or a durable state with this state; where nothing is given, as it is at first. A replicated entity is in the replica that `Replica.layer` says, which has decided the events.
  *
  * **Details**
  *
@@ -175,6 +184,11 @@ export const given: {
     state?: NoInfer<State>,
     options?: GivenOptions
   ): Given<Rpcs, Event, State, R>
+  <Name extends string, Rpcs extends Rpc.Any, Event, State, R>(
+    entity: ReplicatedEventSourced<Name, Rpcs, Event, State, R>,
+    events?: ReadonlyArray<NoInfer<Event>>,
+    options?: GivenOptions
+  ): Given<Rpcs, Event, State, R | Replica>
 } = (entity: any, given?: any, options?: GivenOptions): any => {
   const kind = kindOf(entity)
   const isEventSourced = kind.evolve !== undefined
@@ -314,7 +328,7 @@ export interface Model<in out Rpcs extends Rpc.Any, out State, in out M> {
 }
 
 /**
- * An entity that can be tried: event sourced, or a durable state.
+ * An entity that can be tried: event sourced, replicated, or a durable state.
  *
  * @category models
  * @since 0.1.0
@@ -356,7 +370,9 @@ export interface SequenceOptions<Rpcs extends Rpc.Any, State, M> {
  * * the answer, and the state, are those of the model, where there is one;
  * * the state is that which its events lead to when they are folded again at another time, each of them on a state that has passed its codec as a snapshot does;
  * * payload, reply, error and state come back from their codecs as they were;
- * * `decide`, where it is no effect, decides in the same way once more at another time; neither it nor `evolve` has changed the state that it was given.
+ * * `decide`, where it is no effect, and the entity is not replicated, decides in the same way once more at another time; neither it nor `evolve` has changed the state that it was given.
+ *
+ * A replicated entity is tried in the replica that `Replica.layer` says, without the others: {@link converges} has several.
  *
  * A restart recovers each entity from what is stored, which leads to the state that it had. Another time means that `Date`, `performance.now` and `Math.random` give something else.
  *
@@ -409,13 +425,28 @@ export const sequences = <Rpcs extends Rpc.Any, State, R, M>(
     const make = (typeof entity === "function" ? entity : () => entity) as () => AnyEntity
     const kind = kindOf(make())
     const steps = stepsOf(kind, { payloads, length, entities })
+    yield* tried(kind.name, steps, (steps) => faultOf(make, steps, model as AnyModel | undefined), {
+      runs,
+      seed,
+      length
+    })
+  })
+
+/** Fails with the shortest sequence that is found to be wrong. */
+const tried = <Step>(
+  entityType: string,
+  steps: Arbitrary.Arbitrary<Array<Step>>,
+  faultOf: (steps: ReadonlyArray<Step>) => Effect.Effect<Fault | undefined, never, any>,
+  { length, runs, seed }: { readonly length: number; readonly runs: number; readonly seed: string | number }
+): Effect.Effect<void, SequenceFailed, any> =>
+  Effect.gen(function*() {
     const result = yield* Arbitrary.checkEffect(
       steps,
       (steps) =>
-        Effect.flatMap(faultOf(make, steps, model as AnyModel | undefined), (fault) =>
+        Effect.flatMap(faultOf(steps), (fault) =>
           fault === undefined
             ? Effect.succeed(true)
-            : Effect.fail(new SequenceFailed({ entityType: kind.name, ...fault, seed }))),
+            : Effect.fail(new SequenceFailed({ entityType, ...fault, seed }))),
       {
         runs,
         seed,
@@ -430,7 +461,73 @@ export const sequences = <Rpcs extends Rpc.Any, State, R, M>(
     if (problem !== undefined) {
       return yield* Effect.die(new Error(problem))
     }
-  }) as Effect.Effect<void, SequenceFailed, any>
+  })
+
+/**
+ * How to try whether replicas converge.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ConvergenceOptions<Rpcs extends Rpc.Any>
+  extends Pick<SequenceOptions<Rpcs, unknown, unknown>, "commands" | "runs" | "seed">
+{
+  /** How many commands and arrivals a sequence has at most. 20 by default. */
+  readonly length?: number | undefined
+}
+
+/**
+ * Tries whether all replicas of an entity have the same state in the end, whatever they do at the same time: sends random commands to random replicas, has their events come to each other at random times, and compares the
+ * states once all have all events. Fails with {@link SequenceFailed}, which says the shortest sequence that was found to make a difference.
+ *
+ * **Details**
+ *
+ * The events of each replica come in their order, as they do in production. Each replica has a storage in memory of its own. Provide what `decide` needs, but no `Replica`.
+ *
+ * It also fails where a replica cannot take an event of another one, as `evolve` throws at it, and where a command fails in another way than by the errors that it declares.
+ *
+ * **Example** (The last one that comes wins)
+ *
+ * ```ts
+ * import { EntityType } from "@sluice/core"
+ * import { Decision } from "@sluice/entity"
+ * import { ReplicatedEventSourced } from "@sluice/replication"
+ * import { EntityTest } from "@sluice/testing"
+ * import { Effect, Schema } from "effect"
+ * import { Rpc } from "effect/rpc"
+ *
+ * const name = Schema.Literals(["tea", "chai"])
+ * class Named extends Schema.TaggedClass<Named>()("Named", { name }) {}
+ *
+ * const Product = ReplicatedEventSourced.make(EntityType.make("product", { event: Named }), {
+ *   replicas: ["eu", "us"],
+ *   state: Schema.String,
+ *   initial: "",
+ *   commands: [Rpc.make("Name", { payload: { name } })],
+ *   decide: { Name: ({ payload }) => Decision.persist([new Named(payload)]) },
+ *   // this should be an `LwwRegister`
+ *   evolve: (_, { name }) => name
+ * })
+ *
+ * const { problem } = await Effect.runPromise(Effect.flip(EntityTest.converges(Product, { seed: 1 })))
+ * problem.split("\n")[0]
+ * // => "'eu' and 'us' have the same events in another order, which lead to other states (- eu, + us)"
+ * ```
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const converges = <Name extends string, Rpcs extends Rpc.Any, Event, State, R>(
+  entity: ReplicatedEventSourced<Name, Rpcs, Event, State, R>,
+  options: ConvergenceOptions<Rpcs> = {}
+): Effect.Effect<void, SequenceFailed, Exclude<R, Replica | Journal | SnapshotStore>> =>
+  Effect.gen(function*() {
+    const { length = 20, runs = 100 } = options
+    const payloads = (options.commands ?? {}) as StepOptions["payloads"]
+    const seed = options.seed ?? (yield* Random.nextInt)
+    const steps = stepsBetween(entity, { payloads, length })
+    yield* tried(entity.name, steps, (steps) => differenceOf(entity, steps), { runs, seed, length })
+  })
 
 /**
  * Events or states that were stored once are not read as they have to be, or new ones are not recorded yet.

@@ -55,8 +55,9 @@ export const outcomeOf = (
 ): Effect.Effect<Outcome, never, any> =>
   Effect.gen(function*() {
     const { entityType, stateType } = kind
+    const inJournal = (yield* kind.journalId)(id)
     if (kind.evolve !== undefined) {
-      yield* Journal.append(entityType!, { id, events: events.map(through("the event", entityType!)) })
+      yield* Journal.append(entityType!, { id: inJournal, events: events.map(through("the event", entityType!)) })
     } else if (Option.isSome(state)) {
       yield* DurableStateStore.upsert(stateType, {
         id,
@@ -69,7 +70,7 @@ export const outcomeOf = (
     const lastEvent = Effect.suspend(() =>
       entityType === undefined
         ? Effect.succeed(0)
-        : Effect.map(eventsAfter(entityType, id, 0), (all) => Number(all.at(-1)?.sequenceNumber ?? 0))
+        : Effect.map(eventsAfter(entityType, inJournal, 0), (all) => Number(all.at(-1)?.sequenceNumber ?? 0))
     )
     let number = 0
     let answer: Outcome["answer"] | undefined
@@ -87,7 +88,7 @@ export const outcomeOf = (
         ? { _tag: "Reply", reply: throughSchema("the reply", command!.successSchema, result.success.reply) }
         : { _tag: "Error", error: throughSchema("the error", command!.errorSchema, result.success.error) }
     }
-    const appended = entityType === undefined ? [] : yield* eventsAfter(entityType, id, number)
+    const appended = entityType === undefined ? [] : yield* eventsAfter(entityType, inJournal, number)
     // what cannot be recovered was said by the last command
     const held = yield* Effect.option(behaviour.recover(id))
     const found = Option.isNone(held) ? undefined : through("the state", stateType)(behaviour.state(held.value))

@@ -1,3 +1,4 @@
+import type { Envelope } from "@sluice/core/Envelope"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import type { Answer, Behaviour } from "@sluice/entity/Behaviour"
@@ -173,9 +174,10 @@ const command = Effect.fnUntraced(function*(
   )
   unchanged("`evolve`", text, state)
   const request = kind.evolve === undefined ? { revision: life.number } : { sequenceNumber: life.number }
-  const events = kind.evolve === undefined ? undefined : yield* eventsAfter(kind.entityType!, id, life.number)
+  const inJournal = (yield* kind.journalId)(id)
+  const events = kind.evolve === undefined ? undefined : yield* eventsAfter(kind.entityType!, inJournal, life.number)
   // by another definition, if there is one for each process: what is kept beside the state is not the same there
-  decidesAgain(other, tag, { id, payload, state, commandId: undefined, ...request }, {
+  decidesAgain(other.decide, tag, { id, payload, state, commandId: undefined, ...request }, {
     answer,
     events: events?.map(({ event }) => event),
     state: behaviour.state(held)
@@ -185,7 +187,7 @@ const command = Effect.fnUntraced(function*(
   if (answer._tag === "Replied") throughSchema("The reply", declared.successSchema, answer.reply)
   else throughSchema("The error", declared.errorSchema, answer.error)
   throughCodec("The state", kind.stateType.codec, behaviour.state(held))
-  if (events !== undefined) fold(kind, kind.evolve!, life, events, behaviour.state(held))
+  if (events !== undefined) fold(kind, kind.evolve!, life, events, inJournal, behaviour.state(held))
   else if (answer._tag === "Replied" && answer.receipt !== undefined) life.number = answer.receipt.sequenceNumber
   return answer
 })
@@ -208,7 +210,13 @@ interface Led {
 }
 
 /** What is decided purely is decided in the same way each time, by whoever decides it. */
-const decidesAgain = (kind: Kind, tag: string, request: object, { answer, events, state }: Led): void => {
+const decidesAgain = (
+  decide: Kind["decide"],
+  tag: string,
+  request: object,
+  { answer, events, state }: Led
+): void => {
+  if (decide === undefined) return
   const attempt = <A>(f: () => A): A => {
     try {
       return atAnotherTime(f)
@@ -218,7 +226,7 @@ const decidesAgain = (kind: Kind, tag: string, request: object, { answer, events
       )
     }
   }
-  const again: unknown = attempt(() => kind.decide[tag]!(request))
+  const again: unknown = attempt(() => decide[tag]!(request))
   if (Effect.isEffect(again) || !Decision.isDecision(again)) return
   const first = answer._tag === "Rejected" ? { error: answer.error } : { reply: answer.reply }
   const persisted = again._tag === "Fail" ? undefined : again as Decision.Persist<any, unknown, unknown>
@@ -240,13 +248,19 @@ const fold = (
   kind: Kind,
   evolve: NonNullable<Kind["evolve"]>,
   life: Live,
-  events: ReadonlyArray<{ readonly event: unknown; readonly sequenceNumber: number }>,
+  events: ReadonlyArray<Envelope<unknown>>,
+  inJournal: string,
   state: unknown
 ): void => {
-  for (const { event, sequenceNumber } of events) {
+  for (const { event, replication, sequenceNumber } of events) {
     const before = life.folded
     const text = render(before)
-    const place = { persistenceId: PersistenceId.make(kind.name, life.id), sequenceNumber }
+    const place = {
+      persistenceId: PersistenceId.make(kind.name, inJournal),
+      sequenceNumber,
+      // where a replicated event comes from
+      ...(replication && { ...replication, recovering: true })
+    }
     const after = atAnotherTime(() => evolve(before, event, place))
     unchanged("`evolve`", text, before)
     // as if a snapshot had been saved here
