@@ -27,6 +27,7 @@ import { migrations } from "./internal/migrations.ts"
 import { makeMove } from "./internal/move.ts"
 import { makePool } from "./internal/pool.ts"
 import { makeSessions } from "./internal/sessions.ts"
+import { UnderWay } from "./internal/UnderWay.ts"
 import { watch } from "./internal/watch.ts"
 import type { Options } from "./MysqlOptions.ts"
 
@@ -86,11 +87,16 @@ const make = Effect.fnUntraced(function*(options: Options) {
       signals.reconnected
     )
   }
-  const dialect = makeDialect(connections, qualified, (yield* WebCrypto).randomUUID())
-  yield* watch({
-    events: (entityType) => dialect.heads(entityType, SliceRange.full),
-    states: (entityType) => SqlDurableStateStore.heads(database, db, entityType, SliceRange.full)
-  }, signals)
+  const underWay = new UnderWay()
+  const dialect = makeDialect(connections, qualified, (yield* WebCrypto).randomUUID(), underWay)
+  yield* watch(
+    {
+      events: (entityType) => dialect.heads(entityType, SliceRange.full),
+      states: (entityType) => SqlDurableStateStore.heads(database, db, entityType, SliceRange.full)
+    },
+    signals,
+    underWay
+  )
   const { maxEventBytes } = options
   const journal = yield* SqlJournal.make({ database, db, dialect, signals, identity, maxEventBytes, lanes, waiters })
   return SqlStorage.make({ database, db, journal, signals, move: makeMove(database, qualified), transactionTimeout })

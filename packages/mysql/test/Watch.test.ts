@@ -1,12 +1,16 @@
 import { assert, it } from "@effect/vitest"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
+import type { AppendRequest } from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
+import { make as persistenceIdOf } from "@sluice/core/PersistenceId"
 import * as Slice from "@sluice/core/Slice"
 import * as StorageSignals from "@sluice/sql/adapter/StorageSignals"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
+import { UnderWay } from "../src/internal/UnderWay.ts"
 import { watch } from "../src/internal/watch.ts"
 
 /** Heads that a test sets, and which were asked for. */
@@ -35,7 +39,7 @@ it.effect("readers that wait are told that the database is gone, once, and that 
   Effect.gen(function*() {
     const signals = StorageSignals.make()
     const { asked, current, heads } = makeHeads()
-    yield* watch(heads, signals)
+    yield* watch(heads, signals, new UnderWay())
     const woken = yield* countWakes(yield* signals.events.subscribe("note"))
     yield* looks
     assert.isAbove(asked.length, 3)
@@ -53,7 +57,7 @@ it.effect("readers that wait are told to look when the database does not answer"
   Effect.gen(function*() {
     const signals = StorageSignals.make()
     const woken = yield* countWakes(yield* signals.events.subscribe("note"))
-    yield* watch({ events: () => Effect.never, states: () => Effect.never }, signals)
+    yield* watch({ events: () => Effect.never, states: () => Effect.never }, signals, new UnderWay())
     yield* TestClock.adjust(2000)
     assert.strictEqual(woken.times, 0)
     yield* TestClock.adjust(2000)
@@ -64,7 +68,7 @@ it.effect("asks only for what somebody follows: nothing for projections, and not
   Effect.gen(function*() {
     const signals = StorageSignals.make()
     const { asked, heads } = makeHeads()
-    yield* watch(heads, signals)
+    yield* watch(heads, signals, new UnderWay())
     yield* Effect.asVoid(signals.commands.subscribe("notes"))
     yield* looks
     assert.deepStrictEqual(asked, [])
@@ -83,7 +87,7 @@ it.effect("says which slices have changed, once, and not those that this process
   Effect.gen(function*() {
     const signals = StorageSignals.make()
     const { current, heads } = makeHeads()
-    yield* watch(heads, signals)
+    yield* watch(heads, signals, new UnderWay())
     const woken = yield* countWakes(yield* signals.events.subscribe("note"))
     yield* looks
     current.heads = new Map([[Slice.make(3), Offset.make(1, 1)], [Slice.make(4), Offset.make(7, 1)]])
@@ -97,4 +101,49 @@ it.effect("says which slices have changed, once, and not those that this process
     current.heads = new Map([[Slice.make(4), Offset.make(8, 2)]])
     yield* looks
     assert.deepStrictEqual([woken.times, marks[4]], [2, 2])
+  }))
+
+it.effect("an event that this process is about to hear of as written is not taken for another's, unless it does not hear of it until the next look", () =>
+  Effect.gen(function*() {
+    const signals = StorageSignals.make()
+    const { asked, current, heads } = makeHeads()
+    const underWay = new UnderWay()
+    yield* watch(heads, signals, underWay)
+    const woken = yield* countWakes(yield* signals.events.subscribe("note"))
+    yield* looks
+    const persistenceId = persistenceIdOf("note", "a")
+    const slice = Slice.ofPersistenceId(persistenceId)
+    const append = Effect.fnUntraced(function*(position: number) {
+      const answer = yield* Deferred.make<void>()
+      const appending = underWay.during([{ persistenceId } as AppendRequest], Deferred.await(answer))
+      yield* Effect.forkChild(appending, { startImmediately: true })
+      // the database has it before the process knows
+      current.heads = new Map([[slice, Offset.make(position, position)]])
+      return answer
+    })
+    const look = Effect.gen(function*() {
+      const before = asked.length
+      while (asked.length === before) yield* TestClock.adjust(10)
+    })
+    const answer = yield* append(1)
+    yield* look
+    assert.strictEqual(woken.times, 0)
+    signals.appended("note", new Set([slice]), () => [{ slice, position: 1 } as EncodedEnvelope])
+    yield* Deferred.succeed(answer, undefined)
+    yield* looks
+    // by its own append
+    assert.deepStrictEqual([woken.times, signals.events.marks("note")[slice]], [1, 1])
+
+    // another's, while an append waits for it
+    const conflict = yield* append(2)
+    yield* look
+    assert.strictEqual(woken.times, 1)
+    yield* looks
+    assert.deepStrictEqual([woken.times, signals.events.marks("note")[slice]], [2, 2])
+
+    // and another's, which is seen as soon as the append has ended without it
+    current.heads = new Map([[slice, Offset.make(3, 3)]])
+    yield* Deferred.succeed(conflict, undefined)
+    yield* looks
+    assert.deepStrictEqual([woken.times, signals.events.marks("note")[slice]], [3, 3])
   }))

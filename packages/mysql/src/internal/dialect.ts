@@ -18,6 +18,7 @@ import { whole } from "./pieces.ts"
 import { firstRows, type Pool, query, withConnection } from "./pool.ts"
 import { statusAfter } from "./serverStatus.ts"
 import { type EntityRow, type HeadRow, indexName, literal, type LogRow, makeStatements, packets } from "./statements.ts"
+import type { UnderWay } from "./UnderWay.ts"
 
 const maxPageRows = 10_000
 
@@ -58,7 +59,8 @@ const uuidOf = (hex: string): string => hex.toLowerCase().replace(/^(.{8})(.{4})
 export const makeDialect = (
   { database, packet, readers, writers }: Connections,
   naming: Naming.Naming,
-  writerId: string
+  writerId: string,
+  underWay: UnderWay
 ): JournalDialect => {
   /** Less what the protocol adds. */
   const maxBytes = () => packet.max - 1024
@@ -72,7 +74,21 @@ export const makeDialect = (
       const isEnough = (row: JournalRow) => (bytes += sizeOf(row)) >= maxPageBytes
       return Effect.map(firstRows(readers, operation, sql, isEnough), toPage)
     })
-  let pageRows = maxPageRows
+
+  /** The events of pages that are read one after the other: the next one is not asked for more than fits, unless this one had room. */
+  const pages = (operation: string) => {
+    let pageRows = maxPageRows
+    return (limit: number, sqlOf: (rows: number) => string) =>
+      Effect.suspend(() => {
+        const rows = Math.min(limit, pageRows)
+        return Effect.map(page(operation, sqlOf(rows)), ({ events, isFull }) => {
+          pageRows = isFull ? events.length : Math.max(pageRows, Math.min(2 * rows, maxPageRows))
+          return events
+        })
+      })
+  }
+  const windows = pages("byTime")
+  const entities = pages("entity")
 
   /**
    * Two round trips: locks and heads, then what follows from them. The isolation level is set with each transaction, whatever became of
@@ -174,9 +190,12 @@ export const makeDialect = (
         ),
         (heads) => mend(entityType, allSlices, heads, (sql) => query(writers, "register", sql))
       ),
-    tryAppend: (requests) => mending(requests, alone, append(requests, "SKIP LOCKED")),
+    tryAppend: (requests) => underWay.during(requests, mending(requests, alone, append(requests, "SKIP LOCKED"))),
     waitAppend: (requests) =>
-      mending(requests, alone, append(requests, "") as Effect.Effect<ReadonlyArray<Answer>, SqlError>),
+      underWay.during(
+        requests,
+        mending(requests, alone, append(requests, "") as Effect.Effect<ReadonlyArray<Answer>, SqlError>)
+      ),
     // in a savepoint: an append that fails or is interrupted must leave no events beyond the head of their log
     appendWithin: (request) =>
       mending([request], (statement) => sql.unsafe(statement), database.withTransaction(appendWithin(request))),
@@ -209,23 +228,11 @@ export const makeDialect = (
         (rows) => new Map(rows.map(({ slice, timestamp }) => [slice, timestamp]))
       ),
     byTime: (entityType, range, { slice, timestamp }, limit) =>
-      Effect.suspend(() => {
-        const rows = Math.min(limit, pageRows)
-        return Effect.map(
-          page(
-            "byTime",
-            `SELECT ${selectedOf("j")} FROM ${journal} j FORCE INDEX (PRIMARY)
-              WHERE entity_type = ${literal(entityType)} AND slice BETWEEN ${range.min} AND ${range.max}
-                AND timestamp >= ${timestamp} AND (timestamp > ${timestamp} OR slice > ${slice})
-              ORDER BY timestamp, slice LIMIT ${rows}`
-          ),
-          ({ events, isFull }) => {
-            // the next page is not asked for more than fits, unless this one had room
-            pageRows = isFull ? events.length : Math.min(2 * rows, maxPageRows)
-            return events
-          }
-        )
-      }),
+      windows(limit, (rows) =>
+        `SELECT ${selectedOf("j")} FROM ${journal} j FORCE INDEX (PRIMARY)
+          WHERE entity_type = ${literal(entityType)} AND slice BETWEEN ${range.min} AND ${range.max}
+            AND timestamp >= ${timestamp} AND (timestamp > ${timestamp} OR slice > ${slice})
+          ORDER BY timestamp, slice LIMIT ${rows}`),
     bySlices: (entityType, after, limit) =>
       Effect.map(
         page(
@@ -252,19 +259,25 @@ export const makeDialect = (
     entity: (persistenceId: PersistenceId, from, to, limit) =>
       Effect.flatMap(database.inTransaction, (inTransaction) => {
         const id = literal(persistenceId)
-        // in a transaction the connection cannot be closed when enough is read
+        const chosen = (table: string) =>
+          `${table}.persistence_id = ${id} AND ${table}.sequence_number BETWEEN ${from} AND ${to}`
+        if (!inTransaction) {
+          return entities(
+            limit,
+            (rows) =>
+              `SELECT ${selectedOf("j")} FROM ${journal} j FORCE INDEX (${indexName(naming, "entity")})
+              WHERE ${chosen("j")} ORDER BY j.sequence_number LIMIT ${rows}`
+          )
+        }
+        // the connection cannot be closed when enough is read, so the server finds out how much that is
         const text = `SELECT ${selectedOf("j")} FROM ${journal} j JOIN (
             SELECT s.sequence_number, SUM(s.bytes) OVER (ORDER BY s.sequence_number) - s.bytes AS before_it FROM (
               SELECT e.sequence_number, ${sizeInSql("e")} AS bytes FROM ${journal} e
-              WHERE e.persistence_id = ${id} AND e.sequence_number BETWEEN ${from} AND ${to}
-              ORDER BY e.sequence_number LIMIT ${limit}
+              WHERE ${chosen("e")} ORDER BY e.sequence_number LIMIT ${limit}
             ) s
           ) s ON s.sequence_number = j.sequence_number
           WHERE j.persistence_id = ${id} AND s.before_it < ${maxPageBytes} ORDER BY j.sequence_number`
-        const rows = inTransaction
-          ? sql.unsafe<JournalRow>(text)
-          : query<Array<JournalRow>>(readers, "entity", text)
-        return Effect.map(rows, (rows) => rows.map(toEnvelope))
+        return Effect.map(sql.unsafe<JournalRow>(text), (rows) => rows.map(toEnvelope))
       })
   }
 }

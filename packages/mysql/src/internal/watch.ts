@@ -3,6 +3,7 @@ import * as Slice from "@sluice/core/Slice"
 import type { LogKind, StorageSignals } from "@sluice/sql/adapter/StorageSignals"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import type { UnderWay } from "./UnderWay.ts"
 
 /** How often to look for what other processes append: soon after there was something, and later when it is quiet. */
 const soon = 10
@@ -16,23 +17,47 @@ export type Heads = Readonly<Record<LogKind, (entityType: string) => Effect.Effe
 
 /** What is known of the logs of an entity type. */
 interface Known {
-  heads: Offsets
+  /** The positions of the heads. */
+  heads: Float64Array
+  /** Slices that had moved at the last look, and were being written to by this process. */
+  doubtful: ReadonlySet<Slice.Slice>
   /** The last positions that this process has written. */
   readonly written: Float64Array
 }
 
-/** The slices whose heads have moved, other than by what this process has written, from what is known to what there is now. */
-const moved = ({ heads, written }: Known, now: Offsets): ReadonlyArray<Slice.Slice> =>
-  [...now]
-    .filter(([slice, { position }]) => position > Math.max(heads.get(slice)?.position ?? 0, written[slice]!))
-    .map(([slice]) => slice)
+/**
+ * Takes the heads that there are now. Returns the slices in which they have moved, other than by what this process has written. Where it is just writing it
+ * may be its own event that is seen before the answer, and is waited for until the next look.
+ */
+const take = (known: Known, now: Offsets, underWay: Pick<UnderWay, "has">): ReadonlyArray<Slice.Slice> => {
+  const { written } = known
+  const heads = new Float64Array(Slice.count)
+  const doubtful = new Set<Slice.Slice>()
+  const moved: Array<Slice.Slice> = []
+  for (const [slice, { position }] of now) {
+    const before = known.heads[slice]!
+    heads[slice] = position
+    if (position <= Math.max(before, written[slice]!)) continue
+    if (underWay.has(slice) && !known.doubtful.has(slice)) {
+      heads[slice] = before
+      doubtful.add(slice)
+    } else moved.push(slice)
+  }
+  known.heads = heads
+  known.doubtful = doubtful
+  return moved
+}
 
 /**
  * @internal
  * Looks at the heads of the logs that somebody follows, a thousand short rows of an entity type, for changes that this process did not
  * make. MySQL has nothing that tells of a commit.
  */
-export const watch = (heads: Heads, signals: StorageSignals): Effect.Effect<void, never, Scope.Scope> =>
+export const watch = (
+  heads: Heads,
+  signals: StorageSignals,
+  underWay: Pick<UnderWay, "has">
+): Effect.Effect<void, never, Scope.Scope> =>
   Effect.gen(function*() {
     const known: Record<LogKind, Map<string, Known>> = { events: new Map(), states: new Map() }
 
@@ -45,7 +70,7 @@ export const watch = (heads: Heads, signals: StorageSignals): Effect.Effect<void
           for (const { position, slice } of events) written[slice] = Math.max(written[slice]!, position!)
         })
       }
-      const added: Known = { heads: new Map(), written }
+      const added: Known = { heads: new Float64Array(Slice.count), doubtful: new Set(), written }
       known[kind].set(entityType, added)
       return added
     })
@@ -67,8 +92,7 @@ export const watch = (heads: Heads, signals: StorageSignals): Effect.Effect<void
           if (isAway) signals.reconnected()
           isAway = false
           const logs = yield* knownOf(kind, entityType)
-          const slices = moved(logs, now)
-          logs.heads = now
+          const slices = take(logs, now, underWay)
           if (slices.length === 0) continue
           changed = true
           signals[kind].signal(entityType, slices)
