@@ -33,7 +33,7 @@ it.live(
         }
         yield* Effect.forEach(names, ProjectionStatus.caughtUp, { discard: true })
         const store = yield* HeartbeatStore.HeartbeatStore
-        const beat = Effect.map(store.reports("idle-0"), ([report]) =>
+        const beat = Effect.map(store.reports(["idle-0"]), ([report]) =>
           report?.lag === 0 ? report.at as number : undefined)
         const beats = (n: number) =>
           Effect.suspend(() => {

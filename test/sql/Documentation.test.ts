@@ -78,7 +78,7 @@ const building = Effect.gen(function*() {
   yield* Wait.until(
     "a failure to switch to be reported",
     HeartbeatStore.use((store) =>
-      Effect.map(store.reports("totals@2"), (reports) => reports.some(({ failure }) => failure !== undefined))
+      Effect.map(store.reports(["totals@2"]), (reports) => reports.some(({ failure }) => failure !== undefined))
     )
   )
 }).pipe(Effect.provideService(References.MinimumLogLevel, "None"))

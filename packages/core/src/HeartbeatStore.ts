@@ -160,8 +160,8 @@ export class HeartbeatStore extends Context.Service<HeartbeatStore, {
   readonly leave: (owner: Owner) => Effect.Effect<void, StorageError>
   /** Removes the processes that have given no sign of life for {@link keptFor}. */
   readonly forget: Effect.Effect<void, StorageError>
-  /** What is stored about the workers of a projection, by source, slices and process. */
-  readonly reports: (projection: string) => Effect.Effect<ReadonlyArray<StoredReport>, StorageError>
+  /** What is stored about the workers of projections, by projection, source, slices and process. */
+  readonly reports: (projections: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<StoredReport>, StorageError>
 }>()("@sluice/core/HeartbeatStore") {}
 
 /**

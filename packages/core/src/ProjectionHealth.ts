@@ -3,16 +3,18 @@
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { HeartbeatStore, Owner, ReportedFailure } from "./HeartbeatStore.ts"
+import { HeartbeatStore, type Owner, type ReportedFailure } from "./HeartbeatStore.ts"
+import { judgeReports } from "./internal/projection/judgeReports.ts"
 import { InvalidInput } from "./InvalidInput.ts"
 import type { OffsetKey } from "./OffsetStore.ts"
 import { ProjectionManagement, type UnknownProjection } from "./ProjectionManagement.ts"
 import { keysOf, nameOf, type ProjectionRef } from "./ProjectionRef.ts"
 import { everywhere, versions, type VersionStatus } from "./ProjectionStatus.ts"
-import { isAtWork } from "./ProjectionVersion.ts"
+import { isAtWork, type Phase } from "./ProjectionVersion.ts"
 import type { ReportedWorker } from "./ReportedWorker.ts"
 import * as SliceRange from "./SliceRange.ts"
 import type { StorageError } from "./StorageError.ts"
@@ -90,6 +92,9 @@ export type HealthError = UnknownProjection | InvalidInput | StorageError
 
 /** Since when a worker does not get on is reported once it is so long ago, in milliseconds. */
 const minimum = 10_000
+
+/** So many projections are looked at together: a statement has room for some thousand names. */
+const namesAtOnce = 500
 
 const patienceOf = (options: Options | undefined): Effect.Effect<number, InvalidInput> => {
   const patience = Duration.toMillis(Duration.fromInputUnsafe(options?.patience ?? "1 minute"))
@@ -274,18 +279,19 @@ export const of = (
     const keys = given.length > 0
       ? given
       : (yield* ProjectionManagement.use(({ list }) => list)).filter((key) => key.projection === name)
-    return healthOf(yield* problemsOfAll(name, keys, workers, patience))
+    const { phase } = yield* ProjectionManagement.use(({ command }) => command(name))
+    return healthOf(yield* problemsOfAll(name, phase, keys, workers, patience))
   })
 
 /** What is frozen of a projection in some of its sources. */
 const problemsOfAll = (
   name: string,
+  phase: Phase,
   keys: ReadonlyArray<OffsetKey>,
   workers: ReadonlyArray<ReportedWorker>,
   patience: number
 ): Effect.Effect<ReadonlyArray<Problem>, UnknownProjection | StorageError, HeartbeatStore | ProjectionManagement> =>
   Effect.gen(function*() {
-    const { phase } = yield* ProjectionManagement.use(({ command }) => command(name))
     // nobody needs to run a version that is retired
     if (!isAtWork(phase)) return []
     const all = phase === "Building" ? yield* versions(name) : []
@@ -299,7 +305,8 @@ const problemsOfAll = (
   })
 
 /**
- * As {@link of}, of all projections that are registered on the storage, those that nobody runs any more among them: clear these.
+ * As {@link of}, of all projections that are registered on the storage, those that nobody runs any more among them: clear these. That takes three statements for
+ * each 500 projections, and a few for each version that is built.
  *
  * @category getters
  * @since 0.1.0
@@ -309,14 +316,25 @@ export const all = (
 ): Effect.Effect<Health, HealthError, HeartbeatStore | ProjectionManagement> =>
   Effect.gen(function*() {
     const patience = yield* patienceOf(options)
-    const keys = yield* ProjectionManagement.use(({ list }) => list)
+    const { commands, list } = yield* ProjectionManagement
+    const { reports } = yield* HeartbeatStore
+    const keys = Map.groupBy(yield* list, ({ projection }) => projection)
     const found = yield* Effect.forEach(
-      Map.groupBy(keys, ({ projection }) => projection),
-      ([name, keys]) =>
-        everywhere(name).pipe(
-          Effect.flatMap((workers) => problemsOfAll(name, keys, workers, patience)),
-          Effect.catchTag("UnknownProjection", () => Effect.succeed([]))
-        )
+      Arr.chunksOf(keys.keys(), namesAtOnce),
+      Effect.fnUntraced(function*(names) {
+        const reported = Map.groupBy(yield* reports(names), ({ key }) => key.projection)
+        const known = yield* commands(names)
+        return yield* Effect.forEach(names, (name) => {
+          const phase = known.get(name)?.phase
+          const workers = judgeReports(reported.get(name) ?? [])
+          // it may be cleared meanwhile
+          return phase === undefined ? Effect.succeed([]) : Effect.catchTag(
+            problemsOfAll(name, phase, keys.get(name)!, workers, patience),
+            "UnknownProjection",
+            () => Effect.succeed([])
+          )
+        })
+      })
     )
-    return healthOf(found.flat())
+    return healthOf(found.flat(2))
   })

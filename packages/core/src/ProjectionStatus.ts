@@ -111,7 +111,7 @@ export const everywhere = (
     const source = sourceOf(projection)
     const isMeant = (report: StoredReport) =>
       !isOfBuilding(report) && (source === undefined || report.key.source === source)
-    const found = (yield* reports(name)).filter(isMeant)
+    const found = (yield* reports([name])).filter(isMeant)
     if (found.length === 0) yield* checkBegun(yield* ProjectionManagement, projection)
     return judgeReports(found)
   })
@@ -194,7 +194,7 @@ const versionStatus = Effect.fnUntraced(function*(
   const { reports } = yield* HeartbeatStore
   const { phase, projection } = version
   // before what has passed, so that what passes meanwhile does not count as both
-  const found = isAtWork(phase) ? yield* reports(projection) : []
+  const found = isAtWork(phase) ? yield* reports([projection]) : []
   const workers = judgeReports(found)
   const sources = phase === "Dropped" ? [] : yield* progress(projection, SliceRange.slices(SliceRange.full))
   let [passed, past] = [0, 0]

@@ -309,9 +309,9 @@ describe("a process that runs a projection", () => {
       yield* store.beat({ owner, interval, changed: changed as never, gone: [] })
       yield* start(notes())
       yield* after(HeartbeatStore.keptFor)
-      assert.strictEqual((yield* store.reports("other")).length, 1)
+      assert.strictEqual((yield* store.reports(["other"])).length, 1)
       yield* after(minute + interval)
-      assert.deepStrictEqual(yield* store.reports("other"), [])
+      assert.deepStrictEqual(yield* store.reports(["other"]), [])
       assert.strictEqual((yield* only).state, "Running")
       yield* settle
     })

@@ -32,7 +32,8 @@ const counted = Effect.fnUntraced(function*(make: (name: string) => ReturnType<t
   const asked: Array<string> = []
   const counting = {
     ...store,
-    reports: (name: string) => Effect.andThen(Effect.sync(() => asked.push(name)), store.reports(name))
+    reports: (names: ReadonlyArray<string>) =>
+      Effect.andThen(Effect.sync(() => asked.push(...names)), store.reports(names))
   }
   for (const name of names) yield* Effect.provideService(start(make(name)), HeartbeatStore, counting)
   return asked

@@ -471,8 +471,8 @@ describe("the auditor", () => {
 
   it("notices workers of a dead process that are shown as alive", () => {
     const unending = replace(HeartbeatStore.HeartbeatStore, ({ reports }) => ({
-      reports: (projection) =>
-        Effect.map(reports(projection), (all) => all.map((report) => ({ ...report, at: report.now })))
+      reports: (projections) =>
+        Effect.map(reports(projections), (all) => all.map((report) => ({ ...report, at: report.now })))
     }))
     assert.deepStrictEqual(auditedDead((storage) => storage), ["Running", "Unknown"])
     assert.strictEqual(auditedDead(unending), "what is said of workers is true")

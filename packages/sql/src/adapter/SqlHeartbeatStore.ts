@@ -121,7 +121,7 @@ export const make = ({ database, db }: {
       )
       if (silent.length > 0) yield* transaction(remove(silent.map(({ incarnation }) => incarnation)))
     }),
-    reports: (projection) =>
+    reports: (projections) =>
       Effect.flatMap(DatabaseClock.now(dialect), (now) =>
         Effect.map(
           run(
@@ -133,8 +133,8 @@ export const make = ({ database, db }: {
               )
               .selectAll("w")
               .select(["p.name", "p.beat_every", "p.beat_at", "s.revision as stored_revision", now.as("now")])
-              .where("w.projection", "=", projection)
-              .orderBy("w.source").orderBy("w.slice_min").orderBy("w.incarnation")
+              .where("w.projection", "in", projections)
+              .orderBy("w.projection").orderBy("w.source").orderBy("w.slice_min").orderBy("w.incarnation")
           ),
           // a server may say another time in each row
           (rows) => rows.map((row) => toReport({ ...row, now: rows[0]!.now }))

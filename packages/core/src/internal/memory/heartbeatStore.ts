@@ -78,11 +78,11 @@ export const makeMemoryHeartbeatStore = (
       ),
     leave: (owner) => remove((process) => process.owner.incarnation === owner.incarnation),
     forget: remove(({ at }, now) => at < now - keptFor * 1000),
-    reports: (projection) =>
+    reports: (projections) =>
       Effect.flatMap(Clock.currentTimeMillis, (millis) =>
         read((transaction) => {
           const now = Timestamp.make(Math.floor(millis * 1000))
-          return workers.all(transaction).filter(({ key }) => key.projection === projection)
+          return workers.all(transaction).filter(({ key }) => projections.includes(key.projection))
             .map((worker): StoredReport => ({
               ...worker,
               ...processes.get(transaction, worker.owner.incarnation)!,

@@ -165,7 +165,7 @@ const build = Effect.fnUntraced(function*(
   /** Of sources without positions an offset says nothing of what waits. */
   const waitsElsewhere = (ends: ReadonlyArray<Ends>) =>
     ends.some(({ heads }) => timeOf(heads) !== undefined)
-      ? Effect.map(heartbeats.reports(projection.name), (reports) => judgeBuilding(reports).waits)
+      ? Effect.map(heartbeats.reports([projection.name]), (reports) => judgeBuilding(reports).waits)
       : Effect.succeed(false)
   let asked: Asked | undefined
   const look = Effect.gen(function*() {

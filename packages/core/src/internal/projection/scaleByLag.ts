@@ -89,7 +89,7 @@ export const scaleByLag = (
   let quietAt: number | undefined
   const ask = (workers: number, at: number) =>
     HeartbeatStore.use((store) =>
-      Effect.map(store.reports(projection.name), (reports) => {
+      Effect.map(store.reports([projection.name]), (reports) => {
         const seen = observe(judgeReports(reports), projection, workers, at)
         quietAt = seen !== undefined && (seen.events ?? seen.seconds) === 0 ? at : undefined
         return seen

@@ -40,6 +40,24 @@ export const healthTests = (it: It<Journal.Journal | Projection.Stores>): void =
         assert.deepStrictEqual(yield* ProjectionHealth.of(key), { isHealthy: true, problems: [] })
       }))
 
+    it.effect("is of each what its own processes say, where all are asked for", () =>
+      Effect.gen(function*() {
+        const [dead, alive] = [freshKey(), freshKey()]
+        for (const key of [dead, alive]) yield* revisionOf(key)
+        yield* beat([reportOf(dead)], 1)
+        yield* beat([reportOf(alive)])
+        const problems = Effect.map(ProjectionHealth.all(), (health) =>
+          health.problems.flatMap(({ _tag, projection }) =>
+            projection === dead.projection || projection === alive.projection ? [[_tag, projection]] : []
+          ))
+        yield* Wait.until(
+          "the process to be late",
+          Effect.map(problems, (found) =>
+            found.length > 0)
+        )
+        assert.deepStrictEqual(yield* problems, [["Late", dead.projection]])
+      }))
+
     it.effect("is not while anything is frozen, which it names", () =>
       Effect.gen(function*() {
         const key = freshKey()

@@ -28,7 +28,7 @@ const beat = (
   options?: Partial<Heartbeats.Beat>
 ) => HeartbeatStore.use((store) => store.beat({ owner, interval: minute, changed, gone: [], ...options }))
 
-const reports = (key: OffsetKey) => HeartbeatStore.use((store) => store.reports(key.projection))
+const reports = (key: OffsetKey) => HeartbeatStore.use((store) => store.reports([key.projection]))
 
 const everywhere = (key: OffsetKey) => ProjectionStatus.everywhere(key.projection)
 
