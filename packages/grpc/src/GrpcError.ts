@@ -168,8 +168,12 @@ export class StreamNotOffered extends ExpectedError.TaggedError<StreamNotOffered
       : offered.length === 0
       ? ", nor any other"
       : `, but ${offered.map((id) => `'${id}'`).join(", ")}`
-    return `'${address}' does not offer the stream '${streamId}'${others}: ` +
-      "take the id of a stream that is offered there, or offer this one with 'EventProducer.layer'"
+    const what = `'${address}' does not offer the stream '${streamId}'${others}: `
+    // a server listens before the first stream is offered
+    return offered?.length === 0
+      ? what +
+        "where it starts, wait; otherwise offer it there, with 'EventProducer.layer' or, where entities are replicated, 'Replication.layer'"
+      : what + "take the id of a stream that is offered there, or offer this one with 'EventProducer.layer'"
   }
 }
 

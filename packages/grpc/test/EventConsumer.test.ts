@@ -468,6 +468,12 @@ layer(Producer.quiet, { excludeTestServices: true })("a connection that ends", (
             "take the id of a stream that is offered there, or offer this one with 'EventProducer.layer'"
         )
       }
+      const empty = `127.0.0.1:${yield* serve(Layer.empty)}`
+      const other = EventConsumer.source(EventStream.make("cart", { codec: EventCodec.string }), { address: empty })
+      assert.include(
+        (yield* failure(yield* read(other))).message,
+        "nor any other: where it starts, wait; otherwise offer it there"
+      )
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
   it.effect("as the stream is unknown is made again by a projection, whose status says so meanwhile", () =>
