@@ -262,7 +262,8 @@ const here = (
  * removal, also where it was asked right before, and of one that is to reach others than before, or gets another `order`, as it reads the journals from their beginnings then.
  * These last two lack nothing: `ProjectionManagement.rewind` to `{ since: before }` lets them go on.
  *
- * As everywhere, an entity needs a snapshot to be recovered without its first events.
+ * As everywhere, an entity needs a snapshot to be recovered without its first events, of the last one that is removed or of a later one. It is not looked whether there is one: with `SnapshotPolicy.every(1)` each entity
+ * has one of its newest event. Without, the entity fails with `RecoveryFailed` for good.
  *
  * @category operations
  * @since 0.1.0
