@@ -1,9 +1,9 @@
-/** A consumer by hand, in a process of its own: into nothing, or in groups into a table with the offsets. */
+/** A consumer by hand, in a process of its own: into nothing, in groups into a table with the offsets, or live into a journal. */
 import { parse, Seen } from "../events.ts"
 import { rareBefore } from "../load.ts"
 import { argument, now, serve } from "../process.ts"
 import { adapterModules, type Target } from "../Target.ts"
-import { counted, lastOf } from "./Connection.ts"
+import { batcher, counted, lastOf } from "./Connection.ts"
 import { call, connect, decode, type Received } from "./wire.ts"
 
 const { port, sink, tag, total } = argument<{ port: number; sink?: Target; total: number; tag?: string }>()
@@ -83,9 +83,13 @@ serve({}, {
     for (let i = 0; i < consumers; i++) {
       const arrivals: Array<readonly [number, number]> = []
       seenLive.push(arrivals)
-      call(client).on("data", (message: Buffer) => {
+      const insert = database && batcher([database], group)
+      call(client).on("data", async (message: Buffer) => {
         const at = now()
-        arrivals.push([parse(decode(message).payload).n, at])
+        const { payload, persistenceId, sequenceNumber, slice } = decode(message)
+        const { n } = parse(payload)
+        await insert?.([{ slice, persistenceId, sequenceNumber, payload: Buffer.from(payload) }])
+        arrivals.push([n, insert === undefined ? at : now()])
       })
     }
   },

@@ -22,16 +22,16 @@ const watch = Effect.fnUntraced(function*(consumer: Child, consumers: number) {
   yield* consumer.ask("arrivals")
 })
 
-/** A producer, and a consumer with so many streams that are live. */
+/** A producer, and a consumer with so many streams that are live. By hand, one with a sink inserts what comes there, and only then it has arrived. */
 export const pair = Effect.fnUntraced(function*(
   folder: "processes" | "baseline",
   target: Target,
   consumers: number,
-  tag?: string
+  { sink, tag }: { readonly tag?: string; readonly sink?: Target } = {}
 ) {
   const producer = yield* start(`${folder}/producer`, { target, tag, inMemory: false })
   const { port } = yield* producer.message<{ port: number }>()
-  const consumer = yield* start(`${folder}/consumer`, { port, tag, total: 0 })
+  const consumer = yield* start(`${folder}/consumer`, { port, tag, sink, total: 0 })
   yield* consumer.message()
   if (folder === "baseline") yield* producer.ask("expectLive")
   yield* watch(consumer, consumers)

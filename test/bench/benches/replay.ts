@@ -23,7 +23,7 @@ export const replay: Bench = {
       // as many a second, however long a run is
       const waking = Math.ceil(1_000 * seconds / 2)
       const sample = (folder: "processes" | "baseline") =>
-        Effect.map(pair(folder, target, 1, rare), (processes) =>
+        Effect.map(pair(folder, target, 1, { tag: rare }), (processes) =>
           Effect.map(sampling(processes, seconds, waking)(1_000), (found) => ({ ...found, value: found.extra!.p99! })))
       return [
         yield* compare(

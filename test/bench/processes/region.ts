@@ -9,7 +9,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
-import { cart, fields, idOf, type ItemAdded } from "../events.ts"
+import { cart, fields, type ItemAdded } from "../events.ts"
 import { type LiveOptions, pace } from "../pace.ts"
 import { argument, now, serve } from "../process.ts"
 import { makeReplicatedCarts, type Region, regions } from "../replicatedCarts.ts"
@@ -17,6 +17,9 @@ import { storage, type Target } from "../Target.ts"
 
 const { self, target } = argument<{ self: Region; target: Target }>()
 const other = regions.find((id) => id !== self)!
+
+/** When an event came to its entity, and when it was applied. */
+export type Applied = readonly [n: number, came: number, at: number]
 
 /** How many events of an entity are written at once to be healed. */
 const each = 5
@@ -37,29 +40,37 @@ const program = Effect.gen(function*() {
       yield* Layer.buildWithScope(Layer.provide(layer, Layer.succeedContext(server)), scope)
     )
     const client = yield* Effect.provideContext(ReplicatedEventSourced.client(carts), context)
-    /** When each event of the other region was applied, and what became of it. */
-    const applied: Array<readonly [n: number, at: number]> = []
+    /** When each event of the other region came to its entity, and when it was applied. */
+    const applied: Array<Applied> = []
     const runner = Context.get(context, EntityClient.Runs(carts.name))
     const observed: EntityClient.Runner = {
       send: (id, command) =>
-        Effect.tap(runner.send(id, command), (answer) =>
-          Effect.sync(() => {
-            if (answer._tag !== "Replied" || answer.reply !== "Stored") return
-            const { event } = command.payload as { readonly event: ItemAdded }
-            applied.push([event.n, now()])
-          }))
+        Effect.suspend(() => {
+          const came = now()
+          return Effect.tap(runner.send(id, command), (answer) =>
+            Effect.sync(() => {
+              if (answer._tag !== "Replied" || answer.reply !== "Stored") return
+              const { event } = command.payload as { readonly event: ItemAdded }
+              applied.push([event.n, came, now()])
+            }))
+        })
     }
     return { carts, client, applied, context: Context.add(context, EntityClient.Runs(carts.name), observed) }
   })
 
   serve({ port }, {
-    open: async ({ name }: { name: string }) => void runs.set(name, await run(open(name))),
-    /** At a rate, one event an entity: when each command was sent, and when it was answered. */
-    live: async ({ name, rate, seconds }: LiveOptions) => {
+    /** With entities of which some are active. */
+    open: async ({ active, name }: { name: string; active: ReadonlyArray<string> }) => {
+      const opened = await run(open(name))
+      runs.set(name, opened)
+      await run(Effect.forEach(active, (id) => opened.client(id).Show(), { concurrency: 64, discard: true }))
+    },
+    /** At a rate, to one entity after the other: when each command was sent, and when it was answered. */
+    live: async ({ ids, name, rate, seconds }: LiveOptions & { ids: ReadonlyArray<string> }) => {
       const { client } = runs.get(name)!
       const answered = await pace(rate, seconds, async (n) => {
         const sent = now()
-        await run(client(idOf(n)).Add(fields(n)))
+        await run(client(ids[n % ids.length]!).Add(fields(n)))
         return [sent, now()] as const
       })
       return answered
@@ -87,6 +98,8 @@ const program = Effect.gen(function*() {
       }
       return now() - start
     },
+    /** How many events of the other region are applied. */
+    count: async ({ name }: { name: string }) => runs.get(name)!.applied.length,
     applied: async ({ name }: { name: string }) => runs.get(name)!.applied
   })
   return yield* Effect.never
