@@ -6,6 +6,7 @@ import { catchUpRead } from "./benches/catchUpRead.ts"
 import * as emmett from "./benches/emmett.ts"
 import * as endToEnd from "./benches/endToEnd.ts"
 import * as entities from "./benches/entities.ts"
+import { entityAcross } from "./benches/entityAcross.ts"
 import * as exactlyOnce from "./benches/exactlyOnce.ts"
 import * as filter from "./benches/filter.ts"
 import { filtered } from "./benches/filtered.ts"
@@ -29,6 +30,7 @@ export const benches: ReadonlyArray<Bench> = [
   entities.entity32,
   entities.entity512,
   entities.entity1,
+  entityAcross,
   entities.entityActivation,
   entities.entityMemory,
   catchUpRead,
