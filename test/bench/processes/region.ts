@@ -49,9 +49,14 @@ const program = Effect.gen(function*() {
           const came = now()
           return Effect.tap(runner.send(id, command), (answer) =>
             Effect.sync(() => {
-              if (answer._tag !== "Replied" || answer.reply !== "Stored") return
-              const { event } = command.payload as { readonly event: ItemAdded }
-              applied.push([event.n, came, now()])
+              if (answer._tag !== "Replied" || !Array.isArray(answer.reply)) return
+              const { arriving } = command.payload as {
+                readonly arriving: ReadonlyArray<{ readonly event: ItemAdded }>
+              }
+              const at = now()
+              answer.reply.forEach((outcome, i) => {
+                if (outcome === "Stored") applied.push([arriving[i]!.event.n, came, at])
+              })
             }))
         })
     }
