@@ -232,15 +232,15 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "events of a slice are handled at the same time",
     file: `${core}/internal/projection/SliceLanes.ts`,
     changes: [[
-      "if (lane !== undefined) lane.push(element)",
-      "if (lane !== undefined && element._tag === \"Envelope\") this.#ready.push(element)\n      if (lane !== undefined) lane.push(element)"
+      "if (lane !== undefined) lane.elements.push(element)",
+      "if (lane !== undefined && element._tag === \"Envelope\") this.#ready.push({ elements: [element], alone: 0 })\n      if (lane !== undefined) lane.elements.push(element)"
     ]]
   },
   {
     name: "what fails beside other events counts as handled",
     file: `${core}/internal/projection/handleInParallel.ts`,
     from: 78,
-    changes: [["lanes.failed(envelope, exit.value)", "lanes.handled(envelope)"]]
+    changes: [["lanes.failed(envelopes[0], exit.value)", "lanes.handled(envelopes)"]]
   },
   {
     name: "what was handled beside other events comes again for a pause",

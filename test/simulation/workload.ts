@@ -90,7 +90,7 @@ export interface Workload {
   readonly delivery: "ExactlyOnce" | "AtLeastOnce" | "AtMostOnce"
   /** How many events the handler is given at a time. */
   readonly group: number
-  /** How many events of different slices a worker has handled at a time, if it does so at least once, and one by one. */
+  /** How many events, or groups, of different slices a worker has handled at a time, if it does so at least once. */
   readonly parallelism: number
   /** Whether each worker makes a handler of its own. */
   readonly isScoped: boolean
@@ -181,10 +181,11 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
       handle: (input: Input) => Effect.Effect<void, E, R>
     ): typeof handle | Handler.Scoped<Input, Effect.Effect<void, E, R>> =>
       workload.isScoped ? lives.handler(handle) : handle
+    const isParallel = delivery === "AtLeastOnce" && workload.parallelism > 1
     const handler = group === 1
       ? alive(write)
       : Handler.grouped(
-        { size: group, within: 50 },
+        { size: group, within: isParallel ? 0 : 50 },
         alive((envelopes: ReadonlyArray<Envelope.Envelope<string>>) =>
           Effect.forEach(envelopes, write, { discard: true })
         )
@@ -192,9 +193,10 @@ export const run = (workload: Workload): Effect.Effect<void, unknown, Simulation
     const saves = { saveAfter: 3, saveWithin: "200 millis" } as const
     const deliver: { readonly [Delivery in Workload["delivery"]]: Deliver } = {
       ExactlyOnce: Projection.exactlyOnce(projection, handler),
-      AtLeastOnce: Handler.isGrouped(handler)
-        ? Projection.atLeastOnce(projection, handler, saves)
-        : Projection.atLeastOnce(projection, handler, { ...saves, parallelism: workload.parallelism }),
+      AtLeastOnce: Projection.atLeastOnce(projection, handler, {
+        ...saves,
+        parallelism: isParallel ? workload.parallelism : 1
+      }),
       AtMostOnce: Projection.atMostOnce(projection, handler)
     }
     const source = sourceOf(workload.source, selected)

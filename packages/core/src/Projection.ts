@@ -13,7 +13,7 @@ import type { ConsumerFilter } from "./ConsumerFilter.ts"
 import { type DeliveryGuarantee, describe as describeDelivery } from "./DeliveryGuarantee.ts"
 import type { Envelope } from "./Envelope.ts"
 import { type Done, type Flow, make as makeFlow } from "./Flow.ts"
-import { type Grouped, type Handler, isGrouped } from "./Handler.ts"
+import { type Handler, isGrouped } from "./Handler.ts"
 import type { HeartbeatStore } from "./HeartbeatStore.ts"
 import { checkName, checkProjectionName } from "./internal/checkName.ts"
 import { handleDeadLetters as handle } from "./internal/projection/handleDeadLetters.ts"
@@ -111,31 +111,22 @@ export const exactlyOnce = <A, F extends Effect.Effect<void, any, any>>(name: st
  *
  * With `parallelism`, each worker has up to so many events handled at a time, of different slices; those of one slice, and so those of one entity,
  * still follow each other. In each slice the offset is stored up to the first event that is not handled. Up to 16 times as many events, and 4 MiB,
- * are in hand. It goes with a handler of single events.
+ * are in hand. With a handler of groups it has so many groups handled at a time, each of one slice, of what has come by then: it waits for no more, so that `within` is 0.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const atLeastOnce: {
-  <A, F extends Effect.Effect<void, any, any>>(
-    name: string,
-    handler: Handler<A, OutsideAtLeastOnce<F>>,
-    options?: SaveOptions & { readonly parallelism?: undefined }
-  ): <E, R>(source: Sources<A, E, R>) => Projection<E | Effect.Error<F>, R | Effect.Services<F> | Stores>
-  <A, F extends Effect.Effect<void, any, any>>(
-    name: string,
-    handler: Exclude<Handler<A, OutsideAtLeastOnce<F>>, Grouped<A, OutsideAtLeastOnce<F>>>,
-    options?: SaveOptions & { readonly parallelism?: number | undefined }
-  ): <E, R>(source: Sources<A, E, R>) => Projection<E | Effect.Error<F>, R | Effect.Services<F> | Stores>
-} = (
+export const atLeastOnce = <A, F extends Effect.Effect<void, any, any>>(
   name: string,
-  handler: Handler<any, any>,
+  handler: Handler<A, OutsideAtLeastOnce<F>>,
   options?: SaveOptions & { readonly parallelism?: number | undefined }
 ) =>
-(source: Sources<any, any, any>): Projection<any, any> => {
+<E, R>(source: Sources<A, E, R>): Projection<E | Effect.Error<F>, R | Effect.Services<F> | Stores> => {
   const parallelism = positive("parallelism", options?.parallelism ?? 1)
-  if (parallelism > 1 && isGrouped(handler)) {
-    throw new RangeError(`parallelism is ${parallelism}, which goes with a handler of single events, not of groups`)
+  if (parallelism > 1 && isGrouped(handler) && Duration.toMillis(handler.within) > 0) {
+    throw new RangeError(
+      `parallelism is ${parallelism}, and so groups are of what has come: they wait for no more, and \`within\` is 0`
+    )
   }
   return describeAs(name, source, handler, { ...atLeastOnceAs(options), parallelism })
 }

@@ -58,9 +58,9 @@ type Handle = (envelope: Envelope<string>) => Effect.Effect<void, string, Journa
 const handledOf = (entity: number) =>
   Effect.map(Stream.runCollect(Journal.read(Done, `${entity}`)), (events) => events.map(({ event }) => Number(event)))
 
-const inGroups = (handle: Handle) =>
+const inGroups = (handle: Handle, within = 10) =>
   Handler.grouped(
-    { size: 4, within: 10 },
+    { size: 4, within },
     (envelopes: ReadonlyArray<Envelope<string>>) => Effect.forEach(envelopes, handle, { discard: true })
   )
 
@@ -71,6 +71,8 @@ const deliveries = {
   "at least once, in groups": (handle: Handle) => Projection.atLeastOnce("notes", inGroups(handle), { saveWithin: 20 }),
   "at least once, at the same time": (handle: Handle) =>
     Projection.atLeastOnce("notes", handle, { parallelism: 3, saveWithin: 20 }),
+  "at least once, in groups at the same time": (handle: Handle) =>
+    Projection.atLeastOnce("notes", inGroups(handle, 0), { parallelism: 3, saveWithin: 20 }),
   "in a flow": (handle: Handle) =>
     Projection.flow(
       "notes",

@@ -35,7 +35,7 @@ const event = (n: number): Envelope.Envelope<number> =>
 const makeOptions = (clock: Clock.Clock): Options => ({
   handling: {
     clock,
-    projection: { name: "notes" },
+    projection: { name: "notes", handler: () => Effect.void },
     parked: { has: () => false },
     skips: { has: () => false },
     handle: () => Effect.void,

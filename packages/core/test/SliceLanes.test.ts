@@ -6,6 +6,7 @@ import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Arbitrary from "effect/Arbitrary"
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -45,15 +46,22 @@ it.effect.prop(
   {
     ops: Arbitrary.array(Arbitrary.schema(Op), { minLength: 60, maxLength: 200 }),
     parallelism: Arbitrary.schema(Schema.Literals([1, 2, 5])),
-    inSourceOrder: Arbitrary.schema(Schema.Boolean)
+    inSourceOrder: Arbitrary.schema(Schema.Boolean),
+    size: Arbitrary.schema(Schema.Literals([1, 3, 40]))
   },
-  ({ inSourceOrder, ops, parallelism }) =>
+  ({ inSourceOrder, ops, parallelism, size }) =>
     Effect.sync(() => {
-      const lanes = new SliceLanes(parallelism, { inSourceOrder })
+      const bytes = size === 1 ? Infinity : 10
+      const lanes = new SliceLanes(parallelism, {
+        inSourceOrder,
+        group: size === 1 ? undefined : { size, bytes }
+      })
       const added: Array<Envelope.Element<number>> = []
       const left = new Set<Envelope.Element<number>>()
       const given = new Set<Event>()
-      const held: Array<Event> = []
+      /** Those that have failed together. */
+      const alone = new Set<Event>()
+      const held: Array<NonEmptyReadonlyArray<Event>> = []
       const failed = new Set<Envelope.Element<number>>()
       const done = new Set<Envelope.Element<number>>()
       const numbers = new Map<number, number>()
@@ -68,14 +76,29 @@ it.effect.prop(
       const take = () => {
         const next = lanes.next()
         if (next === undefined) return
-        assert.isFalse(given.has(next), "given once")
-        for (const other of before(next, false)) {
+        const [first] = next
+        assert.isAtMost(next.length, size)
+        assert.isAtMost(next.slice(0, -1).reduce((sum, { bytes }) => sum + bytes, 0), bytes)
+        for (const event of next) {
+          assert.isFalse(given.has(event), "given once")
+          assert.strictEqual(event.slice, first.slice)
+          given.add(event)
+        }
+        if (alone.has(first)) assert.strictEqual(next.length, 1, "one by one")
+        for (const other of before(first, false)) {
           assert.isTrue(
             done.has(other) || failed.has(other) && left.has(other),
             "those of its slice before it are done"
           )
         }
-        given.add(next)
+        // nothing of the slice that is there is left out, unless the group is full
+        const events = added.filter((element): element is Event =>
+          element._tag === "Envelope" && element.slice === first.slice && !done.has(element) && !failed.has(element)
+        )
+        assert.deepStrictEqual([...next], events.slice(0, next.length))
+        const isFull = next.length === size || alone.has(first) ||
+          next.reduce((sum, { bytes }) => sum + bytes, 0) >= bytes
+        if (!isFull) assert.strictEqual(next.length, events.length)
         held.push(next)
         assert.isAtMost(held.length, parallelism)
       }
@@ -92,7 +115,7 @@ it.effect.prop(
             added.push(element)
             assert.isAtMost(
               added.filter((other) => other._tag === "Envelope" && !left.has(other)).length,
-              16 * parallelism
+              Math.max(16, size) * parallelism
             )
             return
           }
@@ -100,16 +123,27 @@ it.effect.prop(
             if (lanes.begin()) take()
             return
           case "End": {
-            const event = held[op.which % Math.max(1, held.length)]
-            if (event === undefined) return
-            held.splice(held.indexOf(event), 1)
-            ended++
-            if (op.fails) {
-              failed.add(event)
-              lanes.failed(event, Cause.fail("failed"))
+            const events = held[op.which % Math.max(1, held.length)]
+            if (events === undefined) return
+            held.splice(held.indexOf(events), 1)
+            const [event] = events
+            if (!op.fails) {
+              // only a first part of them, as the next one is of an entity that is parked
+              const some = events.slice(0, 1 + op.which % events.length) as unknown as NonEmptyReadonlyArray<Event>
+              for (const each of events.slice(some.length)) given.delete(each)
+              for (const each of some) done.add(each)
+              ended += some.length
+              lanes.handled(some)
+            } else if (events.length > 1) {
+              for (const each of events) {
+                given.delete(each)
+                alone.add(each)
+              }
+              lanes.failedTogether(events)
             } else {
-              done.add(event)
-              lanes.handled(event)
+              failed.add(event)
+              ended++
+              lanes.failed(event, Cause.fail("failed"))
             }
             take()
             return
@@ -179,11 +213,11 @@ for (const inSourceOrder of [false, true]) {
     lanes.add([quick[0]])
     lanes.add([quick[1]])
     assert.isTrue(lanes.begin())
-    assert.strictEqual(lanes.next(), slow[0])
+    assert.deepStrictEqual(lanes.next(), [slow[0]])
     assert.isTrue(lanes.begin())
     for (const event of quick) {
-      assert.strictEqual(lanes.next(), event)
-      lanes.handled(event)
+      assert.deepStrictEqual(lanes.next(), [event])
+      lanes.handled([event])
     }
     lanes.stop()
     assert.isUndefined(lanes.next())
@@ -191,7 +225,7 @@ for (const inSourceOrder of [false, true]) {
     assert.strictEqual(lanes.busy, 1)
     assert.deepStrictEqual(lanes.leave().elements, inSourceOrder ? [] : quick)
     assert.deepStrictEqual(lanes.behind, inSourceOrder ? quick : [])
-    lanes.handled(slow[0])
+    lanes.handled([slow[0]])
     assert.isUndefined(lanes.next())
     assert.strictEqual(lanes.busy, 0)
     assert.deepStrictEqual(lanes.leave().elements, [slow[0]])

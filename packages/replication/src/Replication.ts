@@ -7,9 +7,10 @@
  * @since 0.1.0
  */
 import type { ConsumerFilter } from "@sluice/core/ConsumerFilter"
-import type { Place } from "@sluice/core/Envelope"
+import type { Envelope, Place } from "@sluice/core/Envelope"
 import * as EventFilter from "@sluice/core/EventFilter"
 import * as EventStream from "@sluice/core/EventStream"
+import * as Handler from "@sluice/core/Handler"
 import type { HeartbeatStore } from "@sluice/core/HeartbeatStore"
 import type { Journal } from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
@@ -36,8 +37,7 @@ import { projectionName } from "./internal/projectionName.ts"
 import * as state from "./internal/replica.ts"
 import { byText } from "./internal/vectors.ts"
 import * as Replica from "./Replica.ts"
-import type { ReplicatedEventSourced } from "./ReplicatedEventSourced.ts"
-import { receive } from "./ReplicatedEventSourced.ts"
+import { type Arriving, receiveAll, type ReplicatedEventSourced } from "./ReplicatedEventSourced.ts"
 import { type ArrivalError, EntityHeldUp } from "./ReplicationError.ts"
 
 /**
@@ -73,7 +73,7 @@ export interface ConsumerOptions {
   readonly order?: "origin" | "causal" | undefined
   /** In how many slice ranges each is consumed; 4 where nothing is said. */
   readonly consumers?: number | undefined
-  /** How many events each consumer has under way to the entities, of different slices and so of different entities; 8 where nothing is said. */
+  /** To how many entities each consumer gives events at a time, of different slices; 8 where nothing is said. Events of an entity that have come by then are given to it together. */
   readonly parallelUpdates?: number | undefined
 }
 
@@ -160,15 +160,20 @@ export const producer = <Name extends string, Event, R = never>(
 /** An error that is of one entity alone, though its event is not at fault, is none that stops the others. */
 const ofEntity = (
   about: { readonly entityType: string; readonly id: string },
-  { origin, originSequenceNumber }: ReplicationMetadata,
+  first: ReplicationMetadata,
   error: ArrivalError | EntityError
 ): ArrivalError | EntityError | EntityHeldUp => {
+  // where it does not say of which event it is, it is given again to the entity event by event
+  const { origin, originSequenceNumber } = "originSequenceNumber" in error ? error : first
   // any other room is that of all entities
   const isOfOne = error._tag === "Overloaded" ? error.full === "mailbox" || error.full === "time" : held.has(error._tag)
   return isOfOne
     ? new EntityHeldUp({ ...about, origin, originSequenceNumber, code: error._tag, problem: error.message })
     : error
 }
+
+/** So many events of a slice are given to their entities at once: few enough that a command of an entity does not wait for long behind them. */
+const together = { size: 200, bytes: 1024 * 1024 }
 
 /** The errors that are of one entity. */
 const held: ReadonlySet<string> = new Set<(ArrivalError | EntityError)["_tag"]>([
@@ -215,7 +220,21 @@ export const projections = <Name extends string, Event>(
     const elsewhere = new Set(direct.filter((id) => id !== remote))
     const relayed = entity.replicas.filter((id) => id !== self && !direct.includes(id)).toSorted(byText)
     const suffix = `|${remote}`
-    const receiving = receive(entity)
+    const receiving = receiveAll(entity)
+    /** An event as it arrives at its entity; undefined where it comes on another way. */
+    const arrivalOf = (
+      { event, metadata, persistenceId, replication, sequenceNumber, timestamp }: Envelope<Event>
+    ): { readonly id: string; readonly arriving: Arriving<Event> } | WrongReplica | undefined => {
+      if (!persistenceId.startsWith(`${name}|`) || !persistenceId.endsWith(suffix)) {
+        const { address } = replicas[remote]!
+        return new WrongReplica({ streamId: name, address, expected: remote, actual: undefined, persistenceId })
+      }
+      const id = PersistenceId.entityId(persistenceId).slice(0, -suffix.length)
+      const from = replication ?? state.migrated(remote, sequenceNumber, timestamp)
+      return from.origin === self || elsewhere.has(from.origin)
+        ? undefined
+        : { id, arriving: { event, metadata, replication: from, isRelayed: from.origin !== remote } }
+    }
     return EventConsumer.source(stream(entity), {
       ...replicas[remote]!,
       // what this one did not need before, as it came on another way, was left out: it is read from the beginning
@@ -228,23 +247,30 @@ export const projections = <Name extends string, Event>(
       EventConsumer.filter(filter),
       Projection.atLeastOnce(
         projectionName(name, self, remote),
-        ({ event, metadata, persistenceId, replication, sequenceNumber, timestamp }) => {
-          if (!persistenceId.startsWith(`${name}|`) || !persistenceId.endsWith(suffix)) {
-            const { address } = replicas[remote]!
-            return Effect.fail(
-              new WrongReplica({ streamId: name, address, expected: remote, actual: undefined, persistenceId })
-            )
+        Handler.grouped({ ...together, within: 0 }, (envelopes) => {
+          const entities = new Map<string, Array<Arriving<Event>>>()
+          for (const envelope of envelopes) {
+            const arrival = arrivalOf(envelope)
+            if (arrival === undefined) continue
+            if (arrival instanceof WrongReplica) return Effect.fail(arrival)
+            const of = entities.get(arrival.id)
+            if (of === undefined) entities.set(arrival.id, [arrival.arriving])
+            else of.push(arrival.arriving)
           }
-          const id = PersistenceId.entityId(persistenceId).slice(0, -suffix.length)
-          const from = replication ?? state.migrated(remote, sequenceNumber, timestamp)
-          return from.origin === self || elsewhere.has(from.origin)
-            ? Effect.void
-            : Effect.flatMap(receiving, (receive) =>
-              Effect.mapError(
-                Effect.asVoid(receive(id, { event, metadata, replication: from, isRelayed: from.origin !== remote })),
-                (error) => ofEntity({ entityType: name, id }, from, error)
-              ))
-        },
+          let heldUp: EntityHeldUp | undefined
+          return Effect.flatMap(
+            receiving,
+            (receive) =>
+              Effect.forEach(entities, ([id, arriving]) =>
+                receive(id, arriving).pipe(
+                  Effect.mapError((error) => ofEntity({ entityType: name, id }, arriving[0]!.replication, error)),
+                  // the others are not to wait for it
+                  Effect.catchTag("EntityHeldUp", (error) => Effect.sync(() => void (heldUp ??= error)))
+                ), { discard: true })
+          ).pipe(
+            Effect.andThen(Effect.suspend(() => heldUp === undefined ? Effect.void : Effect.fail(heldUp)))
+          )
+        }),
         { parallelism: parallelUpdates }
       ),
       Projection.workers(consumers),

@@ -1,9 +1,10 @@
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Cause from "effect/Cause"
 import type { Element, Envelope } from "../../Envelope.ts"
 import type { Slice } from "../../Slice.ts"
 import { maxBytes, maxElements } from "./inHandLimits.ts"
 
-/** So many events for each that is handled at a time are in hand. */
+/** So many events for each that is handled at a time are in hand, or as many as a group has, if that is more. */
 const eventsEach = 16
 
 /** @internal Elements that may leave. */
@@ -18,18 +19,34 @@ export interface Failure {
   readonly cause: Cause.Cause<unknown> | undefined
 }
 
+/** @internal How much a group has. One that is full of bytes takes no more, however large its last event is. */
+export interface GroupLimits {
+  readonly size: number
+  readonly bytes: number
+}
+
+const single: GroupLimits = { size: 1, bytes: Infinity }
+
+/** The elements of a slice from the first event on that is not handled. */
+interface Lane {
+  readonly elements: Array<Element<any>>
+  /** So many of the next events are handled one by one, as they have failed together. */
+  alone: number
+}
+
 /**
  * @internal
- * Events that are handled at the same time, those of a slice one after the other. So what is handled of a slice is always a first part of it, which
- * is all that an offset can tell. Pure: `add` elements in the order of the source while there is room. Whoever may `begin` takes one event after the
- * other with `next`, and says whether it was `handled` or has `failed`, until there is none. Elements that were handled, or have no event, `leave`
- * in the order of their slice, and so does an event that has failed with `pass`. With `inSourceOrder` they leave in the order of the source.
+ * Events that are handled at the same time, those of a slice one after the other, or in groups. So what is handled of a slice is always a first part of it, which
+ * is all that an offset can tell. Pure: `add` elements in the order of the source while there is room. Whoever may `begin` takes what is next of a slice
+ * with `next`, and says whether that, or the first part of it, was `handled`, or has failed: one event with `failed`, several with `failedTogether`, until there is nothing next. Elements that were handled, or have no
+ * event, `leave` in the order of their slice, and so does an event that has failed with `pass`. With `inSourceOrder` they leave in the order of the source.
  */
 export class SliceLanes {
   readonly #parallelism: number
-  /** The elements of slices, each from the first event on that is not handled. */
-  readonly #lanes = new Map<Slice, Array<Element<any>>>()
-  readonly #ready: Array<Envelope<any>> = []
+  readonly #limits: GroupLimits
+  readonly #lanes = new Map<Slice, Lane>()
+  /** Those of which nobody handles anything, and nothing has failed. */
+  readonly #ready: Array<Lane> = []
   readonly #failures: Array<Failure> = []
   /** In the order of the source, if they leave so. */
   readonly #order: Array<Element<any>> | undefined
@@ -44,8 +61,12 @@ export class SliceLanes {
   #elements = 0
   #isStopped = false
 
-  constructor(parallelism: number, options?: { readonly inSourceOrder?: boolean | undefined }) {
+  constructor(
+    parallelism: number,
+    options?: { readonly inSourceOrder?: boolean | undefined; readonly group?: GroupLimits | undefined }
+  ) {
     this.#parallelism = parallelism
+    this.#limits = options?.group ?? single
     this.#order = options?.inSourceOrder === true ? [] : undefined
   }
 
@@ -54,7 +75,8 @@ export class SliceLanes {
   }
 
   get hasRoom(): boolean {
-    return this.isEmpty || this.#events < eventsEach * this.#parallelism && this.#bytes < maxBytes &&
+    return this.isEmpty ||
+      this.#events < Math.max(eventsEach, this.#limits.size) * this.#parallelism && this.#bytes < maxBytes &&
         this.#elements < maxElements
   }
 
@@ -77,11 +99,12 @@ export class SliceLanes {
       }
       this.#order?.push(element)
       const lane = this.#lanes.get(element.slice)
-      if (lane !== undefined) lane.push(element)
+      if (lane !== undefined) lane.elements.push(element)
       else if (element._tag !== "Envelope") this.#isDone(element)
       else {
-        this.#lanes.set(element.slice, [element])
-        this.#ready.push(element)
+        const lane: Lane = { elements: [element], alone: 0 }
+        this.#lanes.set(element.slice, lane)
+        this.#ready.push(lane)
       }
     }
   }
@@ -93,11 +116,23 @@ export class SliceLanes {
     return true
   }
 
-  /** What to handle next. Without anything, whoever asks is not busy any more. */
-  next(): Envelope<any> | undefined {
-    const envelope = this.#isStopped ? undefined : this.#ready.shift()
-    if (envelope === undefined) this.#busy--
-    return envelope
+  /** What to handle next, of one slice. Without anything, whoever asks is not busy any more. */
+  next(): NonEmptyReadonlyArray<Envelope<any>> | undefined {
+    const lane = this.#isStopped ? undefined : this.#ready.shift()
+    if (lane === undefined) {
+      this.#busy--
+      return undefined
+    }
+    const { bytes, size } = lane.alone > 0 ? single : this.#limits
+    const envelopes: Array<Envelope<any>> = []
+    let sum = 0
+    for (const element of lane.elements) {
+      if (element._tag !== "Envelope") continue
+      envelopes.push(element)
+      sum += element.bytes
+      if (envelopes.length >= size || sum >= bytes) break
+    }
+    return envelopes as unknown as NonEmptyReadonlyArray<Envelope<any>>
   }
 
   /** Nothing is handled from now on but what somebody has. */
@@ -105,13 +140,23 @@ export class SliceLanes {
     this.#isStopped = true
   }
 
-  handled(envelope: Envelope<any>): void {
-    this.#isDone(envelope)
-    this.#goOn(envelope)
+  handled(envelopes: NonEmptyReadonlyArray<Envelope<any>>): void {
+    const lane = this.#lanes.get(envelopes[0].slice)!
+    const { elements } = lane
+    const handled = elements.splice(0, elements.indexOf(envelopes.at(-1)!) + 1)
+    for (const element of handled) this.#isDone(element)
+    this.#goOn(lane, envelopes[0].slice, envelopes.length)
   }
 
   failed(envelope: Envelope<any>, cause: Cause.Cause<unknown> | undefined): void {
     this.#failures.push({ envelope, cause })
+  }
+
+  /** They are handled again, one by one. */
+  failedTogether(envelopes: NonEmptyReadonlyArray<Envelope<any>>): void {
+    const lane = this.#lanes.get(envelopes[0].slice)!
+    lane.alone = envelopes.length
+    this.#ready.push(lane)
   }
 
   /** Takes the elements out that may leave. */
@@ -141,7 +186,9 @@ export class SliceLanes {
     this.#bytes -= envelope.bytes
     this.#order?.shift()
     this.#takeInOrder()
-    this.#goOn(envelope)
+    const lane = this.#lanes.get(envelope.slice)!
+    lane.elements.shift()
+    this.#goOn(lane, envelope.slice, 1)
   }
 
   /** What is done and may not leave yet, as something before it is not done. */
@@ -149,19 +196,14 @@ export class SliceLanes {
     return this.#order?.filter((element) => this.#behind.has(element)) ?? []
   }
 
-  /** The first element of a lane is done or has left. So are the next ones, up to the next event. */
-  #goOn({ slice }: Envelope<any>): void {
-    const lane = this.#lanes.get(slice)!
-    lane.shift()
-    for (let element = lane[0]; element !== undefined; element = lane[0]) {
-      if (element._tag === "Envelope") {
-        this.#ready.push(element)
-        return
-      }
-      this.#isDone(element)
-      lane.shift()
-    }
-    this.#lanes.delete(slice)
+  /** So many events of a lane are done, or have left. So are the next elements, up to the next event. */
+  #goOn(lane: Lane, slice: Slice, events: number): void {
+    const { elements } = lane
+    lane.alone = Math.max(0, lane.alone - events)
+    const next = elements.findIndex(({ _tag }) => _tag === "Envelope")
+    for (const element of elements.splice(0, next < 0 ? elements.length : next)) this.#isDone(element)
+    if (next < 0) this.#lanes.delete(slice)
+    else this.#ready.push(lane)
   }
 
   #isDone(element: Element<any>): void {

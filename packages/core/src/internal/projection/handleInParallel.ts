@@ -1,7 +1,11 @@
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
+import type { Envelope } from "../../Envelope.ts"
+import { isGrouped } from "../../Handler.ts"
 import { InterruptedByCommand } from "./failures.ts"
 import { handleGroup, type Handling, handOut, passPoison, retry } from "./handling.ts"
 import { type InHand, makeInHand, type Options, type Outcome } from "./inHand.ts"
@@ -17,7 +21,7 @@ interface State {
 
 /**
  * @internal
- * Hands events to the handler at the same time, those of a slice one after the other.
+ * Hands events to the handler at the same time, those of a slice one after the other, or in groups of what has come.
  */
 export const makeParallel = (options: Options, parallelism: number): Effect.Effect<InHand, never, Scope.Scope> =>
   makeInHand(options, (outcome) =>
@@ -25,7 +29,8 @@ export const makeParallel = (options: Options, parallelism: number): Effect.Effe
       const { handling, inSourceOrder } = options
       const stopped = yield* Latch.make(false)
       const isStopped = Effect.andThen(stopped.await, Effect.fail(new InterruptedByCommand()))
-      const lanes = new SliceLanes(parallelism, { inSourceOrder })
+      const { handler } = handling.projection
+      const lanes = new SliceLanes(parallelism, { inSourceOrder, group: isGrouped(handler) ? handler : undefined })
       const self: State = {
         options,
         outcome,
@@ -61,20 +66,31 @@ const meet = (self: State, failure: Failure): Effect.Effect<void, unknown, any> 
 const begin = (self: State): Effect.Effect<void, never, any> =>
   Effect.suspend(() => self.lanes.begin() ? Effect.asVoid(Effect.forkIn(run(self), self.outcome.scope)) : Effect.void)
 
-/** Handles one event after the other, until none is ready. */
+/** The first of the events that are to be handled together: none where it is of a parked entity, or is to be skipped. */
+const ofHandler = (
+  { parked, skips }: Handling,
+  envelopes: NonEmptyReadonlyArray<Envelope<any>>
+): ReadonlyArray<Envelope<any>> => {
+  const end = envelopes.findIndex((envelope) => parked.has(envelope) || skips.has(envelope))
+  return end < 0 ? envelopes : envelopes.slice(0, end)
+}
+
+/** Handles one event, or group, after the other, until none is ready. */
 const run: (self: State) => Effect.Effect<void, never, any> = Effect.fnUntraced(function*(self) {
   const { handling, lanes, outcome } = self
-  let envelope = lanes.next()
+  const isOfGroups = isGrouped(handling.projection.handler)
+  let next = lanes.next()
   // a command may have come before its first turn
-  if (envelope === undefined) outcome.changed()
-  while (envelope !== undefined) {
-    const envelopes = [envelope]
-    if (handling.parked.has(envelope) || handling.skips.has(envelope)) {
-      lanes.failed(envelope, undefined)
-      envelope = lanes.next()
+  if (next === undefined) outcome.changed()
+  while (next !== undefined) {
+    const envelopes = ofHandler(handling, next)
+    if (!Arr.isReadonlyArrayNonEmpty(envelopes)) {
+      lanes.failed(next[0], undefined)
+      next = lanes.next()
       outcome.changed()
       continue
     }
+    if (isOfGroups) handling.monitor.meters.group(envelopes.length)
     const handing = handOut(handling, envelopes)
     const exit = yield* Effect.exit(
       Effect.matchCauseEffect(handing, {
@@ -83,14 +99,14 @@ const run: (self: State) => Effect.Effect<void, never, any> = Effect.fnUntraced(
       })
     )
     if (Exit.isFailure(exit)) outcome.failure ??= exit.cause
-    else if (exit.value !== undefined) lanes.failed(envelope, exit.value)
-    else {
+    else if (exit.value === undefined) {
       handling.monitor.handled(envelopes)
-      lanes.handled(envelope)
-    }
+      lanes.handled(envelopes)
+    } else if (envelopes.length === 1) lanes.failed(envelopes[0], exit.value)
+    else lanes.failedTogether(envelopes)
     if (outcome.failure !== undefined || self.options.interruption.isThere) lanes.stop()
     // before others look, so that this one does not look busy if there is nothing more
-    envelope = lanes.next()
+    next = lanes.next()
     outcome.changed()
   }
 })

@@ -251,16 +251,19 @@ const parallelOf = (
 }
 
 const groupingOf = ({ delivery, handler }: SourceProjection<any, any>): GroupingOptions => ({
-  ...limitsOf(handler),
+  // what is handled at the same time is put together once it is ready, slice by slice
+  ...(delivery._tag === "AtLeastOnce" && delivery.parallelism > 1 ? ofEvents : limitsOf(handler)),
   save: delivery._tag === "AtLeastOnce"
     ? { after: delivery.saveAfter, within: Duration.toMillis(delivery.saveWithin) }
     : undefined
 })
 
+const ofEvents = { bytes: Infinity, size: 1, within: 0 }
+
 const limitsOf = (handler: SourceProjection<any, any>["handler"]): Omit<GroupingOptions, "save"> =>
   isGrouped(handler)
     ? { bytes: handler.bytes, size: handler.size, within: Duration.toMillis(handler.within) }
-    : { bytes: Infinity, size: 1, within: 0 }
+    : ofEvents
 
 /**
  * Loads the offsets. Registers the projection if it is new, and asks the source for the positions of offsets that are

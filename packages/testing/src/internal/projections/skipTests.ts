@@ -20,9 +20,9 @@ import { appendUndecodable, freshName, inState, persistent, placeOf, stopped, wh
 
 type Handle = (envelope: Envelope<string>) => Effect.Effect<void, unknown, Journal.Journal>
 
-const inGroups = (handle: Handle) =>
+const inGroups = (handle: Handle, within = 5) =>
   Handler.grouped(
-    { size: 7, within: "5 millis" },
+    { size: 7, within },
     (envelopes: ReadonlyArray<Envelope<string>>) => Effect.forEach(envelopes, handle, { discard: true })
   )
 
@@ -31,7 +31,11 @@ const deliveries: ReadonlyArray<readonly [name: string, of: (name: string, handl
   ["exactly once, in groups", (name, handle) => Projection.exactlyOnce(name, inGroups(handle))],
   ["at least once", (name, handle) => Projection.atLeastOnce(name, handle)],
   ["at least once, in groups", (name, handle) => Projection.atLeastOnce(name, inGroups(handle))],
-  ["at least once, at the same time", (name, handle) => Projection.atLeastOnce(name, handle, { parallelism: 4 })]
+  ["at least once, at the same time", (name, handle) => Projection.atLeastOnce(name, handle, { parallelism: 4 })],
+  [
+    "at least once, in groups at the same time",
+    (name, handle) => Projection.atLeastOnce(name, inGroups(handle, 0), { parallelism: 4 })
+  ]
 ]
 
 /** Those that do not fail for one event, where the event comes to them. */
