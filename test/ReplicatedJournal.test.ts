@@ -2,6 +2,7 @@ import { assert, it } from "@effect/vitest"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Position from "@sluice/core/Position"
+import * as SnapshotStore from "@sluice/core/SnapshotStore"
 import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as EventProducer from "@sluice/grpc/EventProducer"
@@ -30,6 +31,12 @@ it.effect("what comes while replicas are asked stays, however old it is", () =>
     const append = (text: string) =>
       Journal.append(notes.entityType, { id: "a|eu", events: [new Added({ text }), new Added({ text })] })
     yield* append("before")
+    // it includes what comes meanwhile as well
+    yield* SnapshotStore.save(notes.stateType, {
+      id: "a|eu",
+      sequenceNumber: 4,
+      state: { notes: [], concurrent: [], times: [] }
+    })
     const meanwhile = {
       ...journal,
       before: (...args: Parameters<typeof journal.before>) =>
@@ -50,11 +57,11 @@ it.effect("what is not an id, a number or a replica is refused, before anybody i
   Effect.gen(function*() {
     const notes = makeNotes("notes")
     const options = { replicas: {} }
-    const errors = yield* Effect.forEach([
-      ReplicatedJournal.deleteEvents(notes, "a".repeat(300), options),
-      ReplicatedJournal.deleteEvents(notes, "a", { ...options, to: 0.5 }),
-      ReplicatedJournal.prune(notes, { ...options, before: NaN as any })
-    ], Effect.flip)
+    const errors = yield* Effect.all([
+      Effect.flip(ReplicatedJournal.deleteEvents(notes, "a".repeat(300), options)),
+      Effect.flip(ReplicatedJournal.deleteEvents(notes, "a", { ...options, to: 0.5 })),
+      Effect.flip(ReplicatedJournal.prune(notes, { ...options, before: NaN as any }))
+    ])
     assert.deepStrictEqual(errors.map(({ _tag }) => _tag), ["InvalidInput", "InvalidInput", "InvalidInput"])
     yield* Journal.append(notes.entityType, { id: "a|eu", events: [new Added({ text: "x" })] })
     const exit = yield* Effect.exit(ReplicatedJournal.deleteEvents(notes, "a", { ...options, gone: ["mars"] }))

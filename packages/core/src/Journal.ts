@@ -163,6 +163,15 @@ export interface DeletionOptions {
 export interface PruneOptions extends DeletionOptions {
   /** Nothing beyond these positions is removed, and nothing of a log that is not among them. */
   readonly upTo?: Offsets | undefined
+  /**
+   * Says the last event of each of these entities that is not needed any more, as a snapshot includes it. Later ones stay, and so do all events of those that it leaves out, but for emptied ones. `newest` of the `SnapshotStore` says so.
+   * Where it is undefined, nothing is asked.
+   */
+  readonly included?:
+    | ((
+      persistenceIds: ReadonlyArray<PersistenceId>
+    ) => Effect.Effect<ReadonlyMap<PersistenceId, SequenceNumber.SequenceNumber>, StorageError>)
+    | undefined
 }
 
 /**
@@ -732,6 +741,8 @@ export const deleteEvents = <A>(
  * reader that has not come as far then fails with `OffsetBelowFloor`, and so does one that begins from the beginning.
  *
  * It works in many short transactions, and appends and readers go on meanwhile.
+ *
+ * Events that entities have yet to be recovered from are removed as well: `EventSourced.prune` of `@sluice/entity` keeps those that no snapshot includes.
  *
  * Fails with `ReplicatedEvents` where the type has events of replicas, and removes none of them: `ReplicatedJournal.prune` of `@sluice/replication` asks all of them first.
  *

@@ -4,11 +4,14 @@
  * @since 0.1.0
  */
 import type { EntityType } from "@sluice/core/EntityType"
-import type { Journal } from "@sluice/core/Journal"
+import type { InvalidInput } from "@sluice/core/InvalidInput"
+import * as Journal from "@sluice/core/Journal"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
-import type { SnapshotStore } from "@sluice/core/SnapshotStore"
+import { SnapshotStore } from "@sluice/core/SnapshotStore"
 import type { StateType } from "@sluice/core/StateType"
-import type * as Effect from "effect/Effect"
+import type { StorageError } from "@sluice/core/StorageError"
+import type { Timestamp } from "@sluice/core/Timestamp"
+import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Rpc from "effect/rpc/Rpc"
 import * as Activations from "./Activations.ts"
@@ -88,7 +91,7 @@ export interface EventSourced<
   in out Event,
   in out State,
   out R = never
-> extends Entity<Name, Rpcs, R | Journal | SnapshotStore> {
+> extends Entity<Name, Rpcs, R | Journal.Journal | SnapshotStore> {
   readonly [TypeId]: typeof TypeId
   readonly entityType: EntityType<Event, Name>
   readonly stateType: StateType<State>
@@ -211,7 +214,7 @@ export const client = <Name extends string, Rpcs extends Rpc.Any>(
  */
 export const layerPlain = <Name extends string, Rpcs extends Rpc.Any, Event, State, R>(
   entity: EventSourced<Name, Rpcs, Event, State, R>
-): Layer.Layer<Runs<Name>, never, R | Journal | SnapshotStore> => plain(entity)
+): Layer.Layer<Runs<Name>, never, R | Journal.Journal | SnapshotStore> => plain(entity)
 
 /**
  * Runs entities in this process, with the state of each in memory from its first command on, until it has been idle for long, or another one needs the
@@ -265,4 +268,30 @@ export const layerPlain = <Name extends string, Rpcs extends Rpc.Any, Event, Sta
 export const layer = <Name extends string, Rpcs extends Rpc.Any, Event, State, R>(
   entity: EventSourced<Name, Rpcs, Event, State, R>,
   options?: Activations.Options
-): Layer.Layer<Runs<Name>, never, R | Journal | SnapshotStore> => Activations.layer(entity, options)
+): Layer.Layer<Runs<Name>, never, R | Journal.Journal | SnapshotStore> => Activations.layer(entity, options)
+
+/**
+ * Removes old events to make room, as `Journal.prune` does, but none that an entity has yet to be recovered from: only those that a snapshot includes. Returns how many that were.
+ *
+ * **Details**
+ *
+ * An entity without a snapshot keeps all of its events that were not deleted, and so does one whose newest snapshot is of other events than the journal has, as after a restored backup. So how much goes depends on the policy: by
+ * `SnapshotPolicy.every(100)`, an entity keeps up to 99 events after its newest snapshot.
+ *
+ * Fails with `ReplicatedEvents` where the type has events of replicas: `ReplicatedJournal.prune` of `@sluice/replication` asks these first, and keeps the same.
+ *
+ * **Gotchas**
+ *
+ * A snapshot that cannot be read any more, as its schema has changed, counts. Projections that have not come as far as what is removed fail with `OffsetBelowFloor`.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const prune = (
+  entity: EventSourced<any, any, any, any, any>,
+  options: { readonly before: Timestamp }
+): Effect.Effect<
+  number,
+  InvalidInput | Journal.ReplicatedEvents | StorageError,
+  Journal.Journal | SnapshotStore
+> => SnapshotStore.use(({ newest }) => Journal.prune(entity.entityType, { ...options, included: newest }))

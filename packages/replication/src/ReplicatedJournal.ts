@@ -17,6 +17,7 @@ import type { ProjectionManagement } from "@sluice/core/ProjectionManagement"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
+import { SnapshotStore } from "@sluice/core/SnapshotStore"
 import type { StorageError } from "@sluice/core/StorageError"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import * as Clock from "effect/Clock"
@@ -247,7 +248,7 @@ const here = (
 }
 
 /**
- * Removes events of this replica's journal that are older than a time, as `Journal.prune` does, once all other replicas have them, and returns how many that were. It fails with
+ * Removes events of this replica's journal that are older than a time, and that a snapshot of their entity includes, once all other replicas have them, and returns how many that were. It fails with
  * {@link NotEverywhere}, and removes nothing, where one does not have them, or cannot be asked.
  *
  * **Details**
@@ -262,8 +263,7 @@ const here = (
  * removal, also where it was asked right before, and of one that is to reach others than before, or gets another `order`, as it reads the journals from their beginnings then.
  * These last two lack nothing: `ProjectionManagement.rewind` to `{ since: before }` lets them go on.
  *
- * As everywhere, an entity needs a snapshot to be recovered without its first events, of the last one that is removed or of a later one. It is not looked whether there is one: with `SnapshotPolicy.every(1)` each entity
- * has one of its newest event. Without, the entity fails with `RecoveryFailed` for good.
+ * An entity keeps the events that no snapshot of it includes, as with `EventSourced.prune`: it is recovered from them. So one without snapshots keeps all.
  *
  * @category operations
  * @since 0.1.0
@@ -274,7 +274,7 @@ export const prune = (
 ): Effect.Effect<
   number,
   NotEverywhere | InvalidInput.InvalidInput | StorageError,
-  Replica.Replica | Journal.Journal
+  Replica.Replica | Journal.Journal | SnapshotStore
 > =>
   Effect.gen(function*() {
     const { before } = options
@@ -282,10 +282,11 @@ export const prune = (
       return yield* new InvalidInput.InvalidInput({ input: "before", problem: "it is no safe integer from 0" })
     }
     const journal = yield* Journal.Journal
+    const { newest } = yield* SnapshotStore
     const older = yield* journal.before(entity.name, SliceRange.full, before)
     yield* everywhere(entity, yield* asking(entity, undefined, options), older)
     // what has come since with an older time is not among them
-    return yield* journal.prune(entity.name, before, { evenReplicated: true, upTo: older })
+    return yield* journal.prune(entity.name, before, { evenReplicated: true, upTo: older, included: newest })
   }).pipe(Effect.catchTag("ReplicatedEvents", Effect.die))
 
 /**

@@ -3,13 +3,14 @@
  *
  * @since 0.1.0
  */
-import { type Journal, ReplicatedEvents, sourceKey } from "@sluice/core/Journal"
+import { type Journal, type PruneOptions, ReplicatedEvents, sourceKey } from "@sluice/core/Journal"
 import type { Offset, Offsets } from "@sluice/core/Offset"
 import { entityType as entityTypeOf, type PersistenceId } from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
 import { deletedError } from "@sluice/core/ProjectionManagement"
 import type * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
+import type { StorageError } from "@sluice/core/StorageError"
 import type { Timestamp } from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
@@ -24,8 +25,9 @@ import { fromSqlError } from "./SqlStorageError.ts"
 
 /** The transaction is tried again, and what is wrong with the database is said as for others. */
 const retried = retryRefusedAs((error) => isSqlError(error) ? error : undefined)
-const asStorageError = (what: string) => <A, R>(self: Effect.Effect<A, SqlError | ReplicatedEvents, R>) =>
-  Effect.mapError(self, (error) => isSqlError(error) ? fromSqlError(what)(error) : error)
+const asStorageError =
+  (what: string) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, Exclude<E, SqlError> | StorageError, R> =>
+    Effect.mapError(self, (error) => isSqlError(error) ? fromSqlError(what)(error) : error as Exclude<E, SqlError>)
 
 const lastOf = (upTo: Offsets | undefined, slice: Slice.Slice): number =>
   upTo === undefined ? Infinity : upTo.get(slice)?.position ?? 0
@@ -82,10 +84,12 @@ export const make = ({ database, db, dialect, heads }: {
     slice: number,
     before: number,
     after: number,
-    head: number
-  ): Effect.fn.Return<{ readonly position: number; readonly removed: number } | undefined, SqlError> {
+    head: number,
+    included: PruneOptions["included"]
+  ): Effect.fn.Return<{ readonly position: number; readonly removed: number } | undefined, SqlError | StorageError> {
     const rows = yield* database.run(
       log(entityType, slice).select(["position", "timestamp", "persistence_id", "sequence_number"])
+        .select((eb) => eb("payload", "is", null).as("is_empty"))
         .where("position", ">", after).where("position", "<", head)
         .orderBy("position").limit(batchSize)
     )
@@ -93,14 +97,24 @@ export const make = ({ database, db, dialect, heads }: {
     const old = rows.filter(({ timestamp }) => timestamp < before)
     const last = old.at(-1)
     if (last === undefined) return undefined
+    const ids = [...new Set(old.map((row) => textOf(row.persistence_id)))]
     const newest = new Map(
       (yield* database.run(
         db.selectFrom("sluice_journal").select(["persistence_id", (eb) => eb.fn.max("sequence_number").as("newest")])
-          .where("persistence_id", "in", [...new Set(old.map((row) => textOf(row.persistence_id)))])
+          .where("persistence_id", "in", ids)
           .groupBy("persistence_id")
       )).map((row) => [textOf(row.persistence_id), row.newest])
     )
-    const removable = old.filter((row) => row.sequence_number < newest.get(textOf(row.persistence_id))!)
+    const snapshots = included && (yield* included(ids as Array<PersistenceId>))
+    const removable = old.filter((row) => {
+      const id = textOf(row.persistence_id)
+      const last = newest.get(id)!
+      // nobody can recover from what is emptied
+      if (snapshots === undefined || Boolean(row.is_empty)) return row.sequence_number < last
+      const snapshot = snapshots.get(id as PersistenceId) ?? 0
+      // one beyond the newest event is of other events
+      return row.sequence_number < last && row.sequence_number <= snapshot && snapshot <= last
+    })
     if (removable.length > 0) {
       yield* remove(entityType, slice, removable.map(({ position }) => position))
       yield* emptyLetters(
@@ -203,7 +217,7 @@ export const make = ({ database, db, dialect, heads }: {
       ).pipe(Effect.asVoid, asStorageError("delete events"))
     },
     floors: (entityType, range) => Effect.mapError(floors(entityType, range), fromSqlError("read the floors")),
-    prune: (entityType, before, { evenReplicated = false, upTo } = {}) =>
+    prune: (entityType, before, { evenReplicated = false, included, upTo } = {}) =>
       Effect.gen(function*() {
         const pruning = asStorageError("prune the journal")
         const ends = Array.from(
@@ -220,10 +234,11 @@ export const make = ({ database, db, dialect, heads }: {
         for (const [slice, end] of ends) {
           let after = 0
           while (true) {
-            const some = yield* database.withTransaction(removeSome(entityType, slice, before, after, end)).pipe(
-              retried,
-              pruning
-            )
+            const some = yield* database.withTransaction(removeSome(entityType, slice, before, after, end, included))
+              .pipe(
+                retried,
+                pruning
+              )
             if (some === undefined) break
             after = some.position
             removed += some.removed

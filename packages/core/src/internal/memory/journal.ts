@@ -8,6 +8,7 @@ import {
   append,
   before,
   empty,
+  entitiesOf,
   entity,
   floors,
   hasReplicated,
@@ -72,13 +73,14 @@ export const makeMemoryJournal = (
           return Effect.void
         })
       ),
-    prune: (entityType, before, { evenReplicated = false, upTo } = {}) =>
+    prune: (entityType, before, { evenReplicated = false, included, upTo } = {}) =>
       write((transaction) =>
-        Effect.suspend(() => {
+        Effect.gen(function*() {
           if (!evenReplicated && hasReplicated(logs, entityType)) {
-            return Effect.fail(new Journal.ReplicatedEvents({ entityType, persistenceId: undefined }))
+            return yield* new Journal.ReplicatedEvents({ entityType, persistenceId: undefined })
           }
-          const removed = prune(logs, entityType, before, upTo)
+          const kept = included && (yield* included(entitiesOf(logs, entityType)))
+          const removed = prune(logs, entityType, before, upTo, kept)
           emptyLetters(
             letters,
             transaction,
@@ -86,7 +88,7 @@ export const makeMemoryJournal = (
             ({ persistenceId, sequenceNumber }) =>
               entity(logs, undefined, persistenceId, sequenceNumber, sequenceNumber, 1).length === 0
           )
-          return Effect.succeed(removed)
+          return removed
         })
       ),
     floors: (entityType, range) => whileOpen(Effect.sync(() => floors(logs, entityType, range))),

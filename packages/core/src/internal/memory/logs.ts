@@ -126,8 +126,19 @@ export const isReplicated = (logs: Logs, draft: Draft | undefined, persistenceId
 export const hasReplicated = (logs: Logs, entityType: string): boolean =>
   logs.timelines.get(entityType)?.some(({ replication }) => replication !== undefined) ?? false
 
-/** Removes the beginning of each log, but for its newest event and those of its entities. */
-export const prune = (logs: Logs, entityType: string, before: Timestamp, upTo: Offset.Offsets | undefined): number => {
+/** The entities of a type. */
+export const entitiesOf = (logs: Logs, entityType: string): ReadonlyArray<PersistenceId> => [
+  ...new Set((logs.timelines.get(entityType) ?? []).map(({ persistenceId }) => persistenceId))
+]
+
+/** Removes the beginning of each log, but for its newest event and those of its entities, and those that are not included, where it is said which are. */
+export const prune = (
+  logs: Logs,
+  entityType: string,
+  before: Timestamp,
+  upTo: Offset.Offsets | undefined,
+  included: ReadonlyMap<PersistenceId, number> | undefined
+): number => {
   let removed = 0
   for (const slice of SliceRange.slices(SliceRange.full)) {
     const log = logOf(logs, entityType, slice)
@@ -135,7 +146,14 @@ export const prune = (logs: Logs, entityType: string, before: Timestamp, upTo: O
     const young = log.findIndex(({ position, timestamp }) => timestamp >= before || position > last)
     for (const event of log.slice(0, young < 0 ? -1 : Math.min(young, log.length - 1))) {
       logs.floors.set(logKey(entityType, slice), offsetOf(event))
-      if (event.removed || event === logs.entities.get(event.persistenceId)!.at(-1)) continue
+      const newest = logs.entities.get(event.persistenceId)!.at(-1)!
+      if (event.removed || event === newest) continue
+      // nobody can recover from what is emptied
+      if (included !== undefined && event.payload !== undefined) {
+        const last = included.get(event.persistenceId) ?? 0
+        // one beyond the newest event is of other events
+        if (event.sequenceNumber > last || last > newest.sequenceNumber) continue
+      }
       Object.assign(event, nothing, { removed: true })
       removed++
     }

@@ -8,6 +8,7 @@ import * as SnapshotStore from "@sluice/core/SnapshotStore"
 import * as StateType from "@sluice/core/StateType"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as EntityMetrics from "@sluice/entity/EntityMetrics"
+import * as EventSourced from "@sluice/entity/EventSourced"
 import * as SnapshotPolicy from "@sluice/entity/SnapshotPolicy"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
@@ -237,6 +238,17 @@ export const recoveryTests = (it: It<Journal.Journal | SnapshotStore.SnapshotSto
         yield* save(account, 2, 3)
         yield* failsToRecover(account, "event 3 was removed")
         yield* save(account, 3, 6)
+        assert.strictEqual(yield* balance(account), 10)
+      }))
+
+    it.effect("needs no event that its own pruning has removed", () =>
+      Effect.gen(function*() {
+        const account = makeAccount({ snapshots: SnapshotPolicy.every(1_000) })
+        yield* deposit(account, [1, 2, 3, 4])
+        const pruned = EventSourced.prune(account, { before: Timestamp.make(Number.MAX_SAFE_INTEGER) })
+        assert.strictEqual(yield* pruned, 0)
+        yield* save(account, 2, 3)
+        assert.strictEqual(yield* pruned, 2)
         assert.strictEqual(yield* balance(account), 10)
       }))
 

@@ -2,9 +2,12 @@ import { assert, describe } from "@effect/vitest"
 import type * as EntityType from "@sluice/core/EntityType"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
+import { StorageError } from "@sluice/core/StorageError"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -197,6 +200,42 @@ export const deletionTests = (it: It<Journal.Journal>): void => {
         assert.strictEqual(yield* Journal.prune(type, { before: between }), 0)
         const other = yield* generations
         assert.strictEqual((yield* readAll(other.type)).length, 12 * 3 + 11 * 2)
+      }))
+
+    it.effect("keeps what it is told that entities need", () =>
+      Effect.gen(function*() {
+        const { between, ids, type } = yield* generations
+        const asked: Array<string> = []
+        const last = new Map([["0", 2], ["1", 5], ["2", 6]])
+        const removed = yield* Journal.prune(type, {
+          before: between,
+          included: (persistenceIds) =>
+            Effect.sync(() => {
+              asked.push(...persistenceIds)
+              return new Map(persistenceIds.flatMap((id) => {
+                const number = last.get(PersistenceId.entityId(id))
+                return number === undefined ? [] : [[id, SequenceNumber.make(number)] as const]
+              }))
+            })
+        })
+        assert.sameMembers([...new Set(asked)], ids.map((id) => `${type.name}|${id}`))
+        assert.strictEqual(removed, 2 + 3)
+        assert.deepStrictEqual(yield* stored(type, "0"), [[3, "old3"], [4, "young1"], [5, "young2"]])
+        assert.deepStrictEqual(yield* stored(type, "1"), [[4, "young1"], [5, "young2"]])
+        // what is told is of other events, or nothing is told, and what is emptied is needed by nobody
+        yield* Journal.deleteEvents(type, "4", { to: 2 })
+        assert.strictEqual(
+          yield* Journal.prune(type, { before: between, included: () => Effect.succeed(new Map()) }),
+          2
+        )
+        assert.deepStrictEqual((yield* stored(type, "4")).map(([number]) => number), [3, 4, 5])
+        for (const id of ["2", "3"]) assert.strictEqual((yield* stored(type, id)).length, 5)
+        const error = yield* Effect.flip(Journal.prune(type, {
+          before: between,
+          included: () => Effect.fail(new StorageError({ operation: "ask", reason: "Failed", cause: "no" }))
+        }))
+        assert.deepInclude(error, { _tag: "StorageError", operation: "ask" })
+        assert.strictEqual((yield* stored(type, "3")).length, 5)
       }))
 
     it.effect("is refused where entities are replicated, unless that is wanted", () =>
