@@ -16,6 +16,7 @@ import {
 import { Auditor, FaultPlan, SimulatedDatabase, Simulation } from "@sluice/testing"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
 import * as Schema from "effect/Schema"
 import { allTaken, once } from "./endings.ts"
 import { launch, makeLeases } from "./placement.ts"
@@ -33,6 +34,9 @@ const Scale = Schema.Struct({
 
 /** Has each worker go to another process. */
 const Move = Schema.Struct({ after: Schema.Literals([5, 20]), to: Schema.Literals(["others"]) })
+
+/** Somebody says how many workers there are to be just as the projection scales itself. Either comes first, as the database has it. */
+const Rival = Schema.Struct({ to: Schema.Literals([1, 2, 3, 8]), nth: Schema.Literals([1, 1, 2]) })
 
 const Step = Schema.Union([Scale, Scale, Move])
 
@@ -53,6 +57,7 @@ export interface Automatic {
   readonly end: "constant load" | "no load"
   readonly isLossy: boolean
   readonly latency: number
+  readonly rivals: ReadonlyArray<typeof Rival.Type>
 }
 
 export const automatic: Arbitrary.Arbitrary<Automatic> = Arbitrary.map(
@@ -69,7 +74,8 @@ export const automatic: Arbitrary.Arbitrary<Automatic> = Arbitrary.map(
     work: Arbitrary.schema(Schema.Literals([400, 1000])),
     end: Arbitrary.schema(Schema.Literals(["constant load", "no load"])),
     isLossy: Arbitrary.schema(Schema.Boolean),
-    latency: Arbitrary.schema(Schema.Literals([0, 2, 30]))
+    latency: Arbitrary.schema(Schema.Literals([0, 2, 30])),
+    rivals: Arbitrary.array(Arbitrary.schema(Rival), { maxLength: 1 })
   }),
   (input): Automatic => ({
     ...input,
@@ -124,6 +130,19 @@ export const run = (input: Automatic): Effect.Effect<void, unknown, Simulation.S
         Projection.workers({ min, max, catchUpWithin: `${catchUpWithin} seconds` })
       )
     )
+    const rivals = input.rivals.map((rival) => ({ ...rival, left: rival.nth }))
+    const scaling = yield* Queue.unbounded<1 | 2 | 3 | 8>()
+    /** Its command is on its way for long enough for another one to come before it. */
+    const withRivals = (management: ProjectionManagement.ProjectionManagement["Service"]) => ({
+      ...management,
+      setWorkersAt: (...args: Parameters<typeof management.setWorkersAt>) =>
+        Effect.suspend(() => {
+          const due = rivals.filter((rival) => --rival.left === 0)
+          for (const { to } of due) Queue.offerUnsafe(scaling, to)
+          const setting = management.setWorkersAt(...args)
+          return due.length === 0 ? setting : Effect.andThen(Effect.sleep(10 + 3 * latency), setting)
+        })
+    })
     const registries: Array<ProjectionRegistry.ProjectionRegistry> = []
     const service = (i: number) =>
       Effect.gen(function*() {
@@ -131,6 +150,7 @@ export const run = (input: Automatic): Effect.Effect<void, unknown, Simulation.S
         return yield* launch(leases, i, Orders)
       }).pipe(
         Effect.provideService(HeartbeatStore.Heartbeat, HeartbeatStore.heartbeat({ name: `service-${i}`, interval })),
+        Effect.updateService(ProjectionManagement.ProjectionManagement, withRivals),
         Effect.provide(database.layer)
       )
 
@@ -165,11 +185,16 @@ export const run = (input: Automatic): Effect.Effect<void, unknown, Simulation.S
     const people: Array<Simulation.Process> = []
     people.push(yield* Simulation.process("writer", Effect.provide(loading, database.layer)))
     people.push(yield* Simulation.process("person", Effect.provide(commanding, database.layer)))
+    const rivalling = Effect.flatMap(Queue.take(scaling), (to) =>
+      Effect.ignore(ProjectionManagement.scale(projection, to, { by: "ada" })))
+    yield* Simulation.process("rival", Effect.provide(Effect.forever(rivalling), database.layer))
 
     /** How the number has changed, oldest first. */
     const changes = Effect.map(
       database.inspect(Effect.orDie(
-        ProjectionManagement.ProjectionManagement.use(({ history }) => history(projection, undefined, 1000))
+        ProjectionManagement.ProjectionManagement.use(({ history }) =>
+          history(projection, undefined, 1000)
+        )
       )),
       (commands) =>
         commands.toReversed().filter(({ command }) => command === "Scale").map(({ at, by, target }): Change => ({
@@ -214,6 +239,7 @@ export const run = (input: Automatic): Effect.Effect<void, unknown, Simulation.S
     yield* Simulation.note("no more faults")
     yield* allTaken("people go on", [leftLoads, leftSteps], patience)
     yield* Effect.forEach(people, ({ ended }) => ended, { discard: true })
+    rivals.splice(0)
     yield* auditor.settled({ within: patience })
     const said = yield* check
     const there = () => registries.reduce((sum, registry) => sum + registry.workers(projection).length, 0)

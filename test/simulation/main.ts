@@ -42,7 +42,7 @@ const whole = (name: "seeds" | "from" | "seed" | "shrinks", value: string): numb
   /^\d+$/.test(value) ? Number(value) : refuse(`--${name} takes a whole number, not '${value}'`)
 
 /** Enough for what is waited for to be named, where that never comes. */
-const maxSteps = 1_000_000
+const maxSteps = 3_000_000
 
 /** Looks for a seed that fails. Of the last that was tried there is a trace in any case. */
 const exploring = <A>(

@@ -559,6 +559,30 @@ export const mutants: ReadonlyArray<Mutant> = [
     changes: [["if (now - since < patience) {", "if (now < since) {"]]
   },
   {
+    name: "a version is cancelled though it has just become live",
+    file: `${core}/internal/memory/projectionManagement.ts`,
+    workload: "versions",
+    from: 9,
+    changes: [["if (version?.phase !== phase) return false", "if (version === undefined) return false"]]
+  },
+  {
+    name: "a version takes its place though somebody has just paused or rewound it",
+    file: `${core}/internal/memory/projectionManagement.ts`,
+    workload: "versions",
+    from: 8,
+    changes: [["if (isLive && !isComplete(progress)) return false", "void isComplete(progress)"]]
+  },
+  {
+    name: "a version takes its place though it has just been cancelled",
+    file: `${core}/ProjectionVersion.ts`,
+    workload: "versions",
+    from: 31,
+    changes: [[
+      "version === id.version && phase === \"Building\")) return []",
+      "version === id.version && phase !== \"Live\")) return []"
+    ]]
+  },
+  {
     name: "the offsets of a version that is dropped stay",
     file: `${core}/internal/memory/projectionManagement.ts`,
     workload: "versions",
@@ -656,6 +680,13 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: `${core}/internal/projection/autoscaling.ts`,
     workload: "automatic",
     changes: [["if (isQuiet && half < workers", "if (isQuiet && half > workers"]]
+  },
+  {
+    name: "the number of workers is set though there is a command since it was found",
+    file: `${core}/internal/memory/projectionManagement.ts`,
+    workload: "automatic",
+    from: 8,
+    changes: [["if (before?.revision !== at) return false", "if (before === undefined) return false"]]
   },
   {
     name: "an event that has come twice is stored twice",

@@ -21,6 +21,7 @@ import { Auditor, FaultPlan, SimulatedDatabase, Simulation } from "@sluice/testi
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
 import * as Schema from "effect/Schema"
 import { allTaken, once } from "./endings.ts"
 import { makeLeases } from "./placement.ts"
@@ -41,6 +42,15 @@ const Crash = Schema.Struct({
 })
 
 type CrashPoint = typeof Crash.Type.at
+
+/** What somebody does to a version that is complete by all that was seen, just before it takes its place, or while it does. Either comes first, as the database has it. */
+const Rival = Schema.Struct({
+  version,
+  does: Schema.Literals(["cancel", "pause", "rewind"]),
+  when: Schema.Literals(["before", "before", "meanwhile"]),
+  /** At the nth time. */
+  nth: Schema.Literals([1, 1, 2])
+})
 
 /** What a person does, so many milliseconds after what was done before. */
 const Step = Schema.Union([
@@ -98,6 +108,7 @@ export interface Versions {
   readonly slowness: number
   readonly isLossy: boolean
   readonly latency: number
+  readonly rivals: ReadonlyArray<typeof Rival.Type>
 }
 
 const Deployment = Schema.Struct({
@@ -122,7 +133,8 @@ export const versions: Arbitrary.Arbitrary<Versions> = Arbitrary.map(
     isStrict: Arbitrary.schema(Schema.Literals([true, true, false])),
     slowness: Arbitrary.schema(Schema.Literals([0, 20, 200])),
     isLossy: Arbitrary.schema(Schema.Boolean),
-    latency: Arbitrary.schema(Schema.Literals([0, 2, 30]))
+    latency: Arbitrary.schema(Schema.Literals([0, 2, 30])),
+    rivals: Arbitrary.array(Arbitrary.schema(Rival), { maxLength: 2 })
   }),
   // how long ago a version was retired is so by the clock of the database
   (input): Versions => ({ ...input, faults: input.faults.filter(({ _tag }) => _tag !== "DatabaseClock") })
@@ -183,6 +195,7 @@ export const run = (input: Versions): Effect.Effect<void, unknown, Simulation.Si
     const { elapsed } = yield* Simulation.Simulation
     let isRepaired = false
     let handled = 0
+    const acting = yield* Queue.unbounded<typeof Rival.Type>()
     const failures = new Map<number, number>()
 
     const crashes = input.crashes.map((crash) => ({ ...crash, left: crash.nth }))
@@ -197,6 +210,21 @@ export const run = (input: Versions): Effect.Effect<void, unknown, Simulation.Si
         dead.push({ process, until: now + due.lasts })
         return Effect.andThen(process.kill, Effect.never)
       })
+    const rivals = input.rivals.map((rival) => ({ ...rival, left: rival.nth }))
+    /** Has those act who do so now, and takes long enough for that. */
+    const meetRivals = (version: number, when: "before" | "meanwhile"): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const due = rivals.filter((rival) => rival.version === version && rival.when === when && --rival.left === 0)
+        for (const rival of due) Queue.offerUnsafe(acting, rival)
+        return due.length === 0 ? Effect.void : Effect.sleep(20 + 10 * latency)
+      })
+    const withRivals = (
+      management: ProjectionManagement.ProjectionManagement["Service"]
+    ): ProjectionManagement.ProjectionManagement["Service"] => ({
+      ...management,
+      complete: (id, isComplete, switching, issue) =>
+        Effect.andThen(meetRivals(id.version, "before"), management.complete(id, isComplete, switching, issue))
+    })
     const revive = Effect.flatMap(elapsed, (now) =>
       Effect.forEach(dead.filter(({ until }) => until <= now), (one) => {
         dead.splice(dead.indexOf(one), 1)
@@ -253,6 +281,7 @@ export const run = (input: Versions): Effect.Effect<void, unknown, Simulation.Si
           return yield* Simulation.violate("readers go on to later versions", `from ${before} to ${version}`)
         }
         yield* pointer.set("live", version)
+        yield* meetRivals(version, "meanwhile")
         yield* dieAt(i, version, "switching")
         const failed = failures.get(version) ?? 0
         failures.set(version, failed + 1)
@@ -356,7 +385,13 @@ export const run = (input: Versions): Effect.Effect<void, unknown, Simulation.Si
           const serving = serve(version, i)
           yield* to === Infinity ? serving : Effect.raceFirst(serving, until(to))
         })
-        const process = yield* Simulation.process(`version-${version}-${i}`, Effect.provide(program, database.layer))
+        const process = yield* Simulation.process(
+          `version-${version}-${i}`,
+          program.pipe(
+            Effect.updateService(ProjectionManagement.ProjectionManagement, withRivals),
+            Effect.provide(database.layer)
+          )
+        )
         processes.push({ version, process })
       })
     // those that a person commands before they come
@@ -435,6 +470,17 @@ export const run = (input: Versions): Effect.Effect<void, unknown, Simulation.Si
       persons.push(yield* Simulation.process(`person-${i}`, Effect.provide(taking(i), database.layer)))
     }
 
+    const rivalling = Effect.gen(function*() {
+      const { does, version } = yield* Queue.take(acting)
+      const act = does === "cancel"
+        ? take({ _tag: "Cancel", after: 0, version }, "")
+        : does === "pause"
+        ? take({ _tag: "Pause", after: 0, version, lasts: 1000 }, "")
+        : take({ _tag: "Rewind", after: 0, version, source: 0, ago: "all" }, "")
+      yield* Effect.ignore(act)
+    })
+    yield* Simulation.process("rival", Effect.provide(Effect.forever(rivalling), database.layer))
+
     yield* FaultPlan.run(faults, {
       processes: [...processes.map(({ process }) => process), ...persons],
       databases: [database]
@@ -444,6 +490,7 @@ export const run = (input: Versions): Effect.Effect<void, unknown, Simulation.Si
     // a step may have been begun, and a version be yet to come
     yield* Effect.sleep("12 seconds")
     crashes.splice(0)
+    rivals.splice(0)
     yield* Effect.repeat(Effect.sleep("100 millis"), { while: () => dead.length > 0 })
     yield* Simulation.note("all is repaired")
     isRepaired = true
