@@ -18,11 +18,11 @@ export const withoutLocks = (
     yield* Effect.scoped(Target.open({ adapter: server.adapter, url: server.url(), space }))
     const journal = Server.table(server.adapter, space, "journal")
     if (server.adapter === "postgres") {
-      const [row] = yield* server.run(`SELECT pg_get_functiondef('${space}.sluice_append'::regproc) AS text`)
+      const [row] = yield* server.run(`SELECT pg_get_functiondef('${space}.sluice_append_events'::regproc) AS text`)
       const text: string = row.text
       const mutant = text
-        .replace("PERFORM pg_advisory_xact_lock(p_lock, s.slice)", "PERFORM 1")
-        .replace("pg_try_advisory_xact_lock(p_lock, s.slice)", "true")
+        .replace("PERFORM pg_advisory_xact_lock(p_lock, p_slice[i])", "PERFORM 1")
+        .replace("pg_try_advisory_xact_lock(p_lock, p_slice[i])", "true")
       if (mutant.includes("advisory")) {
         return yield* Effect.die(new Error("the function takes its locks in another way"))
       }

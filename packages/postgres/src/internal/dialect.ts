@@ -1,41 +1,25 @@
-import { type AppendRequest, maxPageBytes, SequenceConflict, type Written } from "@sluice/core/Journal"
+import { type AppendRequest, maxPageBytes } from "@sluice/core/Journal"
 import type { Offset } from "@sluice/core/Offset"
-import type { Position } from "@sluice/core/Position"
-import type { SequenceNumber } from "@sluice/core/SequenceNumber"
-import * as Slice from "@sluice/core/Slice"
+import type * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
 import type { Answer } from "@sluice/sql/adapter/AppendLane"
 import type { JournalDialect } from "@sluice/sql/adapter/JournalDialect"
-import {
-  columns,
-  encodeTags,
-  type JournalRow,
-  type Page,
-  sizeInSql,
-  toEnvelope,
-  toPage
-} from "@sluice/sql/adapter/JournalRow"
-import * as MetadataColumn from "@sluice/sql/adapter/MetadataColumn"
+import { columns, type JournalRow, type Page, sizeInSql, toEnvelope, toPage } from "@sluice/sql/adapter/JournalRow"
 import * as Naming from "@sluice/sql/adapter/Naming"
 import type { Database } from "@sluice/sql/Database"
+import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import type Pg from "pg"
-import * as Binary from "./binaryArray.ts"
+import * as AppendCall from "./appendCall.ts"
+import { KnownPositions } from "./KnownPositions.ts"
 import { LostSessions } from "./lostSessions.ts"
 import { withClient } from "./pool.ts"
 import { statementName } from "./statementName.ts"
-
-const statuses = { busy: 0, written: 1, conflict: 2, found: 3 }
-const expectations = { any: -1, exists: -2, none: 0 }
 
 const size = sizeInSql("j")
 
 /** How large all events before an event are, in that order. */
 const sizeBefore = (order: string): string => `sum(${size}) OVER (ORDER BY ${order}) - (${size})`
-
-/** A row of what the function answers. */
-type AppendRow = readonly [status: number, sequenceNumber: number, position: number, timestamp: number]
 
 /** @internal The pools of connections: for appends and for reads. */
 export interface Connections {
@@ -51,9 +35,9 @@ export const makeDialect = (
   writerId: string
 ): JournalDialect => {
   const journal = Naming.quoted("postgres", naming, "sluice_journal")
-  const append = Naming.quoted("postgres", naming, "sluice_append")
-  const placeholders = Array.from({ length: 14 }, (_, i) => `$${i + 1}`).join(", ")
-  const appendText = `SELECT * FROM ${append}(${placeholders})`
+  const known = new KnownPositions()
+  const caller = { naming, writerId, known }
+  const appendText = AppendCall.statementOf(naming)
   const appendName = statementName("append", appendText)
   const lost = new LostSessions()
   const selected = columns.map((column) => `j.${column}`).join(", ")
@@ -77,24 +61,28 @@ export const makeDialect = (
   const events = (name: string, text: string, values: Array<unknown>): Effect.Effect<Page["events"], any> =>
     Effect.map(page(name, text, values), ({ events }) => events)
 
-  const appendOnOwn = (requests: ReadonlyArray<AppendRequest>, wait: boolean) =>
+  const appendOnOwn = (requests: NonEmptyReadonlyArray<AppendRequest>, wait: boolean) =>
     Effect.map(
       withClient(
         writers,
         "append",
-        async (client): Promise<ReadonlyArray<AppendRow>> => {
+        async (client): Promise<string> => {
           if (requests.some(({ recheck }) => recheck)) await lost.end(client)
-          const answer = client.query({
+          const { rows: [row] } = await client.query({
             name: appendName,
             text: appendText,
-            values: appendValues(requests, lockOf(naming, requests[0]!.entityType), writerId, wait),
+            values: AppendCall.argumentsOf(caller, requests, wait),
             rowMode: "array"
           })
-          return (await answer).rows
+          return row[0]
         },
         ({ session }) => lost.add(session!)
       ),
-      (rows) => requests.map((request, i) => toAnswer(request, rows[i]!))
+      (answer) => {
+        const answers = AppendCall.toAnswers(requests, answer)
+        known.learn(requests[0].entityType, answers)
+        return answers
+      }
     )
 
   return {
@@ -103,11 +91,11 @@ export const makeDialect = (
     waitAppend: (requests) => appendOnOwn(requests, true) as Effect.Effect<ReadonlyArray<Answer>, any>,
     appendWithin: (request) =>
       Effect.map(
-        database.sql.unsafe<Record<string, number>>(
+        database.sql.unsafe<{ readonly answer: string }>(
           appendText,
-          appendValues([request], lockOf(naming, request.entityType), writerId, true)
-        ).values as Effect.Effect<ReadonlyArray<ReadonlyArray<unknown>>, any>,
-        ([row]) => toAnswer(request, row as unknown as AppendRow)!
+          AppendCall.argumentsOf(caller, [request], true)
+        ),
+        ([row]) => AppendCall.toAnswers([request], row!.answer)[0]!
       ),
     // the function counts on from the entity's head, which only the first of several may ask for
     joins: (_, later) => later.expected === "any" && !later.recheck,
@@ -182,86 +170,4 @@ export const makeDialect = (
           : events("entity", text, values)
       })
   }
-}
-
-const appendValues = (
-  requests: ReadonlyArray<AppendRequest>,
-  lock: number,
-  writerId: string,
-  wait: boolean
-): Array<unknown> => {
-  const slices: Array<number> = []
-  const ids: Array<string> = []
-  const expected: Array<number> = []
-  const recheck: Array<boolean> = []
-  const appends: Array<number> = []
-  const eventIds: Array<string> = []
-  const manifests: Array<string> = []
-  const payloads: Array<Uint8Array> = []
-  const tags: Array<string | null> = []
-  const metadata: Array<string | null> = []
-  requests.forEach((request, i) => {
-    slices.push(Slice.ofPersistenceId(request.persistenceId))
-    ids.push(request.persistenceId)
-    expected.push(typeof request.expected === "string" ? expectations[request.expected] : request.expected)
-    recheck.push(request.recheck)
-    for (const event of request.events) {
-      const { bytes, manifest } = event.payload
-      appends.push(i + 1)
-      eventIds.push(event.id)
-      manifests.push(manifest)
-      payloads.push(bytes)
-      tags.push(encodeTags(event.tags))
-      metadata.push(MetadataColumn.encode(event))
-    }
-  })
-  const { entityType } = requests[0]!
-  return [
-    entityType,
-    writerId,
-    lock,
-    wait,
-    Binary.smallints(slices),
-    Binary.texts(ids),
-    Binary.bigints(expected),
-    Binary.booleans(recheck),
-    Binary.ints(appends),
-    Binary.uuids(eventIds),
-    Binary.texts(manifests),
-    Binary.byteas(payloads),
-    Binary.texts(tags),
-    Binary.texts(metadata)
-  ]
-}
-
-const toAnswer = (request: AppendRequest, row: AppendRow): Answer | undefined => {
-  const [status, sequenceNumber, position, timestamp] = row
-  const { events, expected, persistenceId } = request
-  if (status === statuses.busy) return undefined
-  if (status === statuses.conflict) {
-    return Exit.fail(
-      new SequenceConflict({
-        persistenceId,
-        expected: expected as Exclude<AppendRequest["expected"], "any">,
-        actual: sequenceNumber as SequenceNumber
-      })
-    )
-  }
-  return Exit.succeed<Written>({
-    persistenceId,
-    slice: Slice.ofPersistenceId(persistenceId),
-    sequenceNumber: sequenceNumber as SequenceNumber,
-    position: position as Position,
-    timestamp: timestamp as Timestamp.Timestamp,
-    count: events.length
-  })
-}
-
-/** The first half of the key of the advisory locks of an entity type's logs; the second is the slice. */
-const lockOf = ({ prefix, schema }: Naming.Naming, entityType: string): number => {
-  let hash = 0x811c9dc5
-  for (const byte of Buffer.from(`sluice ${schema ?? ""} ${prefix} ${entityType}`)) {
-    hash = Math.imul(hash ^ byte, 0x01000193)
-  }
-  return hash | 0
 }

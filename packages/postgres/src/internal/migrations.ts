@@ -4,8 +4,7 @@ import { appendFunction } from "./appendFunction.ts"
 /** @internal Ids are compared byte by byte, whatever the database's language. */
 export const migrations = (schema: string | undefined): ReadonlyArray<Migration> => [{
   name: "journal and offsets",
-  statements: (names) => {
-    const { name, table } = names
+  statements: ({ name, table }) => {
     const journal = table("sluice_journal")
     return [
       `CREATE TABLE ${table("sluice_meta")} (key text PRIMARY KEY, value text NOT NULL)`,
@@ -26,7 +25,6 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
       )`,
       `CREATE UNIQUE INDEX ${name("sluice_journal_log")} ON ${journal} (entity_type, slice, position)`,
       `CREATE INDEX ${name("sluice_journal_time")} ON ${journal} (entity_type, timestamp, slice)`,
-      appendFunction(names, schema),
       `CREATE TABLE ${table("sluice_floor")} (
         entity_type text COLLATE "C" NOT NULL,
         slice smallint NOT NULL,
@@ -164,7 +162,8 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
   ]
 }, {
   name: "an append that was written before waits for the standbys that its first attempt waits for",
-  statements: (names) => [appendFunction(names, schema)]
+  // it was of an earlier append function
+  statements: () => []
 }, {
   name: "filters of streams",
   statements: ({ table }) => [
@@ -332,4 +331,8 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
   statements: ({ table }) => [
     `ALTER TABLE ${table("sluice_worker")} ADD COLUMN stuck_slice smallint, ADD COLUMN stuck_since bigint`
   ]
+}, {
+  name: "appends that look for heads from where they are known to be",
+  // processes that still run with an earlier version append with the function of that, sluice_append, under the same locks
+  statements: (names) => [appendFunction(names, schema)]
 }]

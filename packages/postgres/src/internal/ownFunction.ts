@@ -4,7 +4,7 @@ import { fromSqlError } from "@sluice/sql/adapter/SqlStorageError"
 import type { Database } from "@sluice/sql/Database"
 import type { Options as MigrationOptions } from "@sluice/sql/Migrations"
 import * as Effect from "effect/Effect"
-import { appendFunction } from "./appendFunction.ts"
+import { appendFunction, appendFunctionName } from "./appendFunction.ts"
 
 /** Where the function is looked at, and whether it may be made anew. */
 interface Options extends Pick<MigrationOptions, "database" | "exclusively"> {
@@ -31,7 +31,9 @@ export const ownFunction = ({ database, exclusively, migrate, naming }: Options)
     operation: "check the append function",
     reason: "Misconfigured",
     cause: new Error(
-      `${names.table("sluice_append")} writes to the journal of another schema, as this one was renamed or copied: ` +
+      `${
+        names.table(appendFunctionName)
+      } writes to the journal of another schema, as this one was renamed or copied: ` +
         "leave 'migrate' on once, and it is made anew"
     )
   })
@@ -58,7 +60,7 @@ const definition = (
       WHERE c.setting LIKE 'search_path=%' ORDER BY s.place LIMIT 1
     ) AS found
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-    WHERE n.nspname = ${schema ?? ""} AND p.proname = ${`${prefix}append`}`.pipe(
+    WHERE n.nspname = ${schema ?? ""} AND p.proname = ${`${prefix}append_events`}`.pipe(
     Effect.mapBoth({ onFailure: fromSqlError("check the append function"), onSuccess: ([row]) => row })
   )
 
