@@ -97,6 +97,31 @@ describe("the client's end of a call", () => {
       assert.strictEqual(read, numbers.length)
     }))
 
+  it.live("takes many messages that are small before they are read", () =>
+    Effect.gen(function*() {
+      const small = Buffer.alloc(100, "x")
+      const count = 1_000
+      const taken: Array<number> = []
+      const channel = yield* serving((call) => {
+        const i = taken.push(0) - 1
+        call.receive(() => {
+          for (let n = 0; n < count; n++) call.write(frame(small), (bytes) => (taken[i]! += bytes))
+        }, () => call.end({ code: status.OK, details: "OK", trailers: {} }))
+      })
+      const { call } = made(channel, false)
+      call.write(Buffer.from("go"))
+      yield* Wait.until("all to be written", () => taken[0] === count * frame(small).length)
+      // what is on the connection before it has come, too
+      const { call: other, told } = made(channel)
+      other.write(Buffer.from("go"))
+      yield* Wait.until("what was written later to come", () => told.messages.length === count)
+      let read = 0
+      while (call.read() !== undefined) read++
+      assert.strictEqual(read, count)
+      call.end()
+      other.end()
+    }))
+
   it.live("reads large messages whole that are written before those before them are taken", () =>
     Effect.gen(function*() {
       const messages = [300_000, 1_000_000, 10, 500_000, 0, 70_000].map((size, i) => `${i}`.repeat(size))

@@ -8,6 +8,12 @@ type WireCall = ReturnType<Grpc.ChannelInterface["createCall"]>
 /** So many messages are taken from the library before anybody reads them, which are large ones at worst. */
 const ahead = 16
 
+/** And more, while they have fewer bytes together: of small ones, a group has come while the one before it is handled. */
+const aheadBytes = 256 * 1024
+
+/** What a message weighs beside its bytes. */
+const overhead = 64
+
 /** What the library ends its text with where there is no connection: when that was, and nothing about the resolution of the name. */
 const tail = /( \([0-9T:.-]+Z\))?(\.? ?Resolution note:\s*)?$/
 
@@ -34,6 +40,7 @@ class Outgoing implements OutgoingCall {
   readonly #listener: OutgoingListener
   /** What has come and was not read. */
   readonly #come: Array<Buffer> = []
+  #comeBytes = 0
   #isAsked = false
   #isTold = false
   /** What is to be written after what the library has in hand, which takes one message at a time. */
@@ -52,6 +59,7 @@ class Outgoing implements OutgoingCall {
       onReceiveMessage: (message: Buffer) => {
         this.#isAsked = false
         this.#come.push(message)
+        this.#comeBytes += overhead + message.length
         this.#ask()
         if (this.#isTold) return
         // once for all that come in one go
@@ -83,7 +91,9 @@ class Outgoing implements OutgoingCall {
 
   read(): Uint8Array | undefined {
     const message = this.#come.shift()
-    if (message !== undefined) this.#ask()
+    if (message === undefined) return undefined
+    this.#comeBytes -= overhead + message.length
+    this.#ask()
     return message
   }
 
@@ -98,7 +108,7 @@ class Outgoing implements OutgoingCall {
 
   /** Asks for the next message, and for the status after the last. */
   #ask(): void {
-    if (this.#isAsked || this.#hasEnded || this.#come.length >= ahead) return
+    if (this.#isAsked || this.#hasEnded || this.#come.length >= ahead && this.#comeBytes >= aheadBytes) return
     this.#isAsked = true
     this.#call.startRead()
   }
