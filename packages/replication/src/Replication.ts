@@ -271,7 +271,8 @@ export const projections = <Name extends string, Event>(
             Effect.andThen(Effect.suspend(() => heldUp === undefined ? Effect.void : Effect.fail(heldUp)))
           )
         }),
-        { parallelism: parallelUpdates }
+        // an event that comes again after a crash is known by its entity, so that offsets need not be stored often
+        { parallelism: parallelUpdates, saveAfter: 2_000 }
       ),
       Projection.workers(consumers),
       Projection.recovery(
