@@ -30,6 +30,7 @@ export const makeNotes = (
   options: {
     readonly snapshotEvery?: number
     readonly decideWithin?: Duration.Input
+    readonly maxEvents?: number
     readonly intercept?: (
       arriving: ReplicatedEventSourced.Intercept<Added, typeof State.Type>
     ) => Effect.Effect<void, unknown>
@@ -72,6 +73,7 @@ export const makeNotes = (
     snapshots: options.snapshotEvery === undefined ? undefined : SnapshotPolicy.every(options.snapshotEvery),
     tags: options.tags,
     decideWithin: options.decideWithin,
+    maxEvents: options.maxEvents,
     intercept: options.intercept
   })
 

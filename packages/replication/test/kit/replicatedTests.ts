@@ -7,13 +7,14 @@ import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as SnapshotStore from "@sluice/core/SnapshotStore"
 import * as Timestamp from "@sluice/core/Timestamp"
 import type { Entity } from "@sluice/entity/Entity"
-import type { Runs } from "@sluice/entity/EntityClient"
+import { type Runner, Runs } from "@sluice/entity/EntityClient"
 import * as PlainEntities from "@sluice/entity/PlainEntities"
 import * as Replica from "@sluice/replication/Replica"
 import * as ReplicatedEventSourced from "@sluice/replication/ReplicatedEventSourced"
 import { ForeignJournal } from "@sluice/replication/ReplicationError"
 import * as Wait from "@sluice/testing/Wait"
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -68,7 +69,26 @@ export const replicatedTests = (
     const context = yield* Layer.build(Layer.provide(way(notes), Replica.layer(replica)))
     const client = yield* Effect.provideContext(ReplicatedEventSourced.client(notes), context)
     const receive = yield* Effect.provideContext(ReplicatedEventSourced.receive(notes), context)
-    return { client, receive }
+    const runner = Context.get(context, Runs(notes.name))
+    let sent = 0
+    const counting: Runner = {
+      send: (id, command) => {
+        sent++
+        return runner.send(id, command)
+      }
+    }
+    const receiveAll = yield* Effect.provideService(
+      ReplicatedEventSourced.receiveAll(notes),
+      Runs(notes.name),
+      counting
+    )
+    return {
+      client,
+      receive,
+      receiveAll,
+      /** How many commands those have led to that were received together. */
+      sent: () => sent
+    }
   })
 
   describe(`${name}: replicated entities`, { timeout: 180_000 }, () => {
@@ -350,6 +370,120 @@ export const replicatedTests = (
           assert.strictEqual(yield* receive("a", arriving("us", 3, "a")), "Duplicate")
           assert.deepStrictEqual(seen, Array.from({ length: 2 }, () => "us#3 a as 1 after 0"))
           assert.deepStrictEqual((yield* client("a").Get()).notes, ["us#3 a"])
+        }))
+
+      it.effect("store what comes together at once, and each event once", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName())
+          const { client, receiveAll, sent } = yield* running(notes, "eu")
+          yield* client("a").Add({ text: "mine" })
+          const together = [
+            arriving("us", 3, "a", { time: 3, metadata: { user: "ada", "sluice.command": "forged" } }),
+            arriving("us", 4, "b", { version: { eu: 1 }, time: 4 }),
+            arriving("us", 4, "b", { version: { eu: 1 }, time: 4 }),
+            arriving("eu", 1, "mine"),
+            arriving("ap", 7, "c", { version: { us: 4, eu: 1 }, time: 4e15 }),
+            arriving("us", 9, "d")
+          ]
+          assert.deepStrictEqual(
+            yield* receiveAll("a", together),
+            ["Stored", "Stored", "Duplicate", "Own", "Stored", "Stored"]
+          )
+          assert.strictEqual(sent(), 1)
+          const events = yield* stored(notes, "a|eu")
+          assert.deepStrictEqual(
+            events.map(({ event, metadata, replication }) => [
+              event.text,
+              metadata,
+              replication!.origin,
+              replication!.originSequenceNumber,
+              replication!.concurrent
+            ]),
+            [
+              ["mine", {}, "eu", 1, false],
+              ["a", { user: "ada" }, "us", 3, true],
+              ["b", {}, "us", 4, false],
+              ["c", {}, "ap", 7, false],
+              ["d", {}, "us", 9, true]
+            ] as any
+          )
+          // as one does not say when it was, it is later than those before it
+          assert.strictEqual(events[4]!.replication!.time, 4e15 + 1)
+          const { client: plain, receiveAll: again } = yield* running(notes, "eu")
+          assert.deepStrictEqual(
+            (yield* again("a", together)).filter((outcome) => outcome === "Stored"),
+            []
+          )
+          assert.deepStrictEqual(yield* plain("a").Get(), yield* client("a").Get())
+          assert.deepStrictEqual(yield* plain("a").Version(), { eu: 1, us: 9, ap: 7 })
+          assert.deepStrictEqual(yield* again("a", []), [])
+        }))
+
+      it.effect("store of what comes together as many events at once as a decision may have", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName(), { maxEvents: 2 })
+          const { receiveAll, sent } = yield* running(notes, "eu")
+          const five = [1, 2, 3, 4, 5].map((n) => arriving("us", n, String(n)))
+          assert.deepStrictEqual(yield* receiveAll("a", five), five.map(() => "Stored"))
+          assert.strictEqual(sent(), 3)
+          assert.deepStrictEqual((yield* stored(notes, "a|eu")).map(({ event }) => event.text), [
+            "1",
+            "2",
+            "3",
+            "4",
+            "5"
+          ])
+        }))
+
+      it.effect("store what comes before an event that they cannot take, and nothing after it", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName(), {
+            onEvolve: ({ text }) => {
+              if (text === "poison") throw new Error("evolve cannot")
+            }
+          })
+          const { receive, receiveAll } = yield* running(notes, "eu")
+          const texts = Effect.map(stored(notes, "a|eu"), (events) => events.map(({ event }) => event.text))
+          const unknown = [arriving("us", 1, "a"), arriving("mars", 1, "b"), arriving("us", 2, "c")]
+          const error = yield* Effect.flip(receiveAll("a", unknown))
+          assert.deepStrictEqual([error._tag, (error as any).originSequenceNumber], ["UnknownReplica", 1])
+          assert.deepStrictEqual(yield* texts, ["a"])
+          const lost = [arriving("us", 2, "c"), arriving("us", 3, "d", { version: { eu: 3 } })]
+          assert.strictEqual((yield* Effect.flip(receiveAll("a", lost)))._tag, "EventsLost")
+          assert.deepStrictEqual(yield* texts, ["a", "c"])
+          const poison = [
+            arriving("us", 4, "e"),
+            arriving("us", 5, "f"),
+            arriving("us", 6, "poison"),
+            arriving("us", 7, "g")
+          ]
+          assert.strictEqual((yield* Effect.flip(receiveAll("a", poison)))._tag, "DecisionFailed")
+          assert.deepStrictEqual(yield* texts, ["a", "c", "e", "f"])
+          assert.strictEqual(yield* receive("a", arriving("us", 7, "g")), "Stored")
+        }))
+
+      it.effect("have each event of those that come together looked at when those before it are stored", () =>
+        Effect.gen(function*() {
+          const seen: Array<string> = []
+          const notes = makeNotes(freshName(), {
+            intercept: ({ originSequenceNumber, sequenceNumber, state }) =>
+              Effect.suspend(() => {
+                seen.push(`us#${originSequenceNumber} as ${sequenceNumber} after ${state.notes.length}`)
+                return originSequenceNumber === 4 ? Effect.fail(new Error("not yet")) : Effect.void
+              })
+          })
+          const { receiveAll, sent } = yield* running(notes, "eu")
+          const some = [1, 1, 2, 3, 4, 5].map((n) => arriving("us", n, String(n)))
+          const error = yield* Effect.flip(receiveAll("a", some))
+          assert.deepStrictEqual([error._tag, (error as any).originSequenceNumber], ["Intercepted", 4])
+          assert.deepStrictEqual(seen, [
+            "us#1 as 1 after 0",
+            "us#2 as 2 after 1",
+            "us#3 as 3 after 2",
+            "us#4 as 4 after 3"
+          ])
+          assert.isAtMost(sent(), 5)
+          assert.strictEqual((yield* stored(notes, "a|eu")).length, 3)
         }))
 
       it.effect("are those of no other replica", () =>
