@@ -18,7 +18,7 @@ export type DeliveryGuarantee =
     readonly _tag: "AtLeastOnce"
     readonly saveAfter: number
     readonly saveWithin: Duration.Duration
-    /** How many events, of different slices, a worker has handled at a time. */
+    /** How many events, or groups, of different slices, a worker has handled at a time. */
     readonly parallelism: number
   }
   | { readonly _tag: "AtMostOnce" }
