@@ -483,7 +483,9 @@ export const replicatedTests = (
             "us#4 as 4 after 3"
           ])
           assert.isAtMost(sent(), 5)
-          assert.strictEqual((yield* stored(notes, "a|eu")).length, 3)
+          const others = [arriving("us", 3, "3"), arriving("us", 5, "5")]
+          assert.deepStrictEqual(yield* receiveAll("a", others), ["Duplicate", "Stored"])
+          assert.strictEqual((yield* stored(notes, "a|eu")).length, 4)
         }))
 
       it.effect("are those of no other replica", () =>
