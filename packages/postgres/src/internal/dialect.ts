@@ -97,8 +97,8 @@ export const makeDialect = (
         ),
         ([row]) => AppendCall.toAnswers([request], row!.answer)[0]!
       ),
-    // the function counts on from the entity's head, which only the first of several may ask for
-    joins: (_, later) => later.expected === "any" && !later.recheck,
+    // the function looks for what was written before, and so not for what the same batch writes
+    joins: (_, later) => !later.recheck,
     now: Effect.map(
       query<{ now: number }>("now", "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now", []),
       ([row]) => Timestamp.make(row!.now)
