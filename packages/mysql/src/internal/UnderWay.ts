@@ -16,15 +16,16 @@ export class UnderWay {
 
   /** While the effect appends these. */
   during<A, E, R>(requests: ReadonlyArray<AppendRequest>, append: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    return Effect.suspend(() => {
-      const slices = requests.map(({ persistenceId }) => Slice.ofPersistenceId(persistenceId))
-      for (const slice of slices) this.#appends[slice]!++
-      return Effect.ensuring(
-        append,
+    const slices = requests.map(({ persistenceId }) => Slice.ofPersistenceId(persistenceId))
+    return Effect.acquireUseRelease(
+      Effect.sync(() => {
+        for (const slice of slices) this.#appends[slice]!++
+      }),
+      () => append,
+      () =>
         Effect.sync(() => {
           for (const slice of slices) this.#appends[slice]!--
         })
-      )
-    })
+    )
   }
 }
