@@ -147,3 +147,48 @@ it.effect("an event that this process is about to hear of as written is not take
     yield* looks
     assert.deepStrictEqual([woken.times, signals.events.marks("note")[slice]], [3, 3])
   }))
+
+it.effect("an event of another process is seen where one of this process was that is lost", () =>
+  Effect.gen(function*() {
+    const signals = StorageSignals.make()
+    const { current, heads } = makeHeads()
+    yield* watch(heads, signals, new UnderWay())
+    const woken = yield* countWakes(yield* signals.events.subscribe("note"))
+    yield* looks
+    const [a, b] = [Slice.make(3), Slice.make(4)]
+    current.heads = new Map([[a, Offset.make(9, 9)], [b, Offset.make(9, 9)]])
+    signals.appended(
+      "note",
+      new Set([a, b]),
+      () => [a, b].map((slice) => ({ slice, position: 9 }) as EncodedEnvelope)
+    )
+    yield* looks
+    assert.strictEqual(woken.times, 1)
+    // a backup is restored, in which one of the logs has nothing
+    current.heads = new Map([[a, Offset.make(2, 2)]])
+    yield* looks
+    assert.strictEqual(woken.times, 1)
+    current.heads = new Map([[a, Offset.make(3, 10)], [b, Offset.make(1, 10)]])
+    yield* looks
+    assert.strictEqual(woken.times, 2)
+    const marks = signals.events.marks("note")
+    assert.deepStrictEqual([marks[a], marks[b]], [2, 2])
+  }))
+
+it.effect("a change of a state is seen at once, whatever events are being written", () =>
+  Effect.gen(function*() {
+    const signals = StorageSignals.make()
+    const { asked, current, heads } = makeHeads()
+    const underWay = new UnderWay()
+    yield* watch(heads, signals, underWay)
+    const woken = yield* countWakes(yield* signals.states.subscribe("note"))
+    yield* looks
+    const persistenceId = persistenceIdOf("note", "a")
+    yield* Effect.forkChild(underWay.during([{ persistenceId } as AppendRequest], Effect.never), {
+      startImmediately: true
+    })
+    current.heads = new Map([[Slice.ofPersistenceId(persistenceId), Offset.make(1, 1)]])
+    const before = asked.length
+    while (asked.length === before) yield* TestClock.adjust(10)
+    assert.strictEqual(woken.times, 1)
+  }))

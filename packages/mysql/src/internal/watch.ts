@@ -21,24 +21,31 @@ interface Known {
   heads: Float64Array
   /** Slices that had moved at the last look, and were being written to by this process. */
   doubtful: ReadonlySet<Slice.Slice>
-  /** The last positions that this process has written. */
+  /** The last positions that this process has written, unless they are lost since. */
   readonly written: Float64Array
 }
 
 /**
- * Takes the heads that there are now. Returns the slices in which they have moved, other than by what this process has written. Where it is just writing it
- * may be its own event that is seen before the answer, and is waited for until the next look.
+ * Takes the heads that there are now, where `since` was written before they were asked for. Returns the slices in which they have moved, other than by what this
+ * process has written. Where it is just writing it may be its own event that is seen before the answer, and is waited for until the next look.
  */
-const take = (known: Known, now: Offsets, underWay: Pick<UnderWay, "has">): ReadonlyArray<Slice.Slice> => {
+const take = (
+  known: Known,
+  now: Offsets,
+  since: Float64Array,
+  isWriting: (slice: Slice.Slice) => boolean
+): ReadonlyArray<Slice.Slice> => {
   const { written } = known
   const heads = new Float64Array(Slice.count)
   const doubtful = new Set<Slice.Slice>()
   const moved: Array<Slice.Slice> = []
+  for (const [slice, { position }] of now) heads[slice] = position
+  // a failover, or a backup, has lost it: the next one with that position is another's
+  for (let slice = 0; slice < Slice.count; slice++) if (heads[slice]! < since[slice]!) written[slice] = heads[slice]!
   for (const [slice, { position }] of now) {
     const before = known.heads[slice]!
-    heads[slice] = position
     if (position <= Math.max(before, written[slice]!)) continue
-    if (underWay.has(slice) && !known.doubtful.has(slice)) {
+    if (isWriting(slice) && !known.doubtful.has(slice)) {
       heads[slice] = before
       doubtful.add(slice)
     } else moved.push(slice)
@@ -88,11 +95,12 @@ export const watch = (
       let changed = false
       for (const kind of ["events", "states"] as const) {
         for (const entityType of signals[kind].followed()) {
+          const logs = yield* knownOf(kind, entityType)
+          const since = logs.written.slice()
           const now = yield* Effect.raceFirst(heads[kind](entityType), askedToLook)
           if (isAway) signals.reconnected()
           isAway = false
-          const logs = yield* knownOf(kind, entityType)
-          const slices = take(logs, now, underWay)
+          const slices = take(logs, now, since, (slice) => kind === "events" && underWay.has(slice))
           if (slices.length === 0) continue
           changed = true
           signals[kind].signal(entityType, slices)
