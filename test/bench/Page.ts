@@ -25,7 +25,7 @@ const figure = (value: number): string =>
 
 const ratio = (value: unknown): string | undefined => typeof value === "number" ? value.toFixed(2) : undefined
 
-/** Better is higher in all of it: what took so many times as long has the inverse. */
+/** Whether it is a rate, and not a time or a size. */
 const isBetterHigher = ({ better }: Line) => better === "higher"
 
 const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string =>
