@@ -67,11 +67,16 @@ export const makeDialect = (
   const statements = makeStatements(naming, writerId, maxBytes)
   const { head, journal } = statements
 
-  /** The first events that a query finds, up to `maxPageBytes`. */
-  const page = (operation: string, sql: string) =>
+  /** The first events that a query finds, up to `maxPageBytes`. After the last of its rows, if it is known which that is, the connection has nothing more to receive. */
+  const page = (operation: string, sql: string, rows = Infinity) =>
     Effect.suspend(() => {
       let bytes = 0
-      const isEnough = (row: JournalRow) => (bytes += sizeOf(row)) >= maxPageBytes
+      let left = rows
+      const isEnough = (row: JournalRow) => {
+        left--
+        bytes += sizeOf(row)
+        return bytes >= maxPageBytes && left > 0
+      }
       return Effect.map(firstRows(readers, operation, sql, isEnough), toPage)
     })
 
@@ -81,7 +86,7 @@ export const makeDialect = (
     return (limit: number, sqlOf: (rows: number) => string) =>
       Effect.suspend(() => {
         const rows = Math.min(limit, pageRows)
-        return Effect.map(page(operation, sqlOf(rows)), ({ events, isFull }) => {
+        return Effect.map(page(operation, sqlOf(rows), rows), ({ events, isFull }) => {
           pageRows = isFull ? events.length : Math.max(pageRows, Math.min(2 * rows, maxPageRows))
           return events
         })
