@@ -203,7 +203,7 @@ const costs = (total: number) =>
 
 const timeOf = ({ handled, own, server }: Window): number => (own + server) / handled
 
-/** What the values are half of the time more than, and between what that is 19 of 20 times, or all of so few. */
+/** What the values are half of the time more than, and between what that is with a confidence of some 95 %: of 8 values 93 %, of 9 96 %. */
 const estimate = (values: ReadonlyArray<number>) => {
   const sorted = values.toSorted((a, b) => a - b)
   const n = sorted.length
