@@ -66,7 +66,7 @@ describe("appends in PostgreSQL", () => {
       const { layer, query } = yield* place
       yield* Effect.gen(function*() {
         yield* append("a", 3)
-        // the first one is under way while the others come, and so these are of one batch
+        // the first of each lane is under way while its others come, and so those of an entity are of one batch
         const exits = yield* Effect.forEach(
           [
             append("x", 1),
