@@ -115,7 +115,8 @@ export const make = ({ database, db, dialect, heads }: {
       // one beyond the newest event is of other events
       return row.sequence_number < last && row.sequence_number <= snapshot && snapshot <= last
     })
-    if (removable.length > 0) {
+    const lastRemoved = removable.at(-1)
+    if (lastRemoved !== undefined) {
       yield* remove(entityType, slice, removable.map(({ position }) => position))
       yield* emptyLetters(
         entityType,
@@ -126,7 +127,8 @@ export const make = ({ database, db, dialect, heads }: {
             )
           )
       )
-      yield* raise(entityType, slice, last)
+      // later ones stay, and are there for whoever has read up to here
+      yield* raise(entityType, slice, lastRemoved)
     }
     return { position: last.position, removed: removable.length }
   })

@@ -145,7 +145,6 @@ export const prune = (
     const last = upTo === undefined ? Infinity : upTo.get(slice)?.position ?? 0
     const young = log.findIndex(({ position, timestamp }) => timestamp >= before || position > last)
     for (const event of log.slice(0, young < 0 ? -1 : Math.min(young, log.length - 1))) {
-      logs.floors.set(logKey(entityType, slice), offsetOf(event))
       const newest = logs.entities.get(event.persistenceId)!.at(-1)!
       if (event.removed || event === newest) continue
       // nobody can recover from what is emptied
@@ -155,6 +154,9 @@ export const prune = (
         if (event.sequenceNumber > last || last > newest.sequenceNumber) continue
       }
       Object.assign(event, nothing, { removed: true })
+      // later ones may stay, and are there for whoever has read up to here
+      const floor = logs.floors.get(logKey(entityType, slice))
+      if ((floor?.position ?? 0) < event.position) logs.floors.set(logKey(entityType, slice), offsetOf(event))
       removed++
     }
   }

@@ -238,6 +238,39 @@ export const deletionTests = (it: It<Journal.Journal>): void => {
         assert.strictEqual((yield* stored(type, "3")).length, 5)
       }))
 
+    it.effect("is noticed by nobody who has come as far as what was removed", () =>
+      Effect.gen(function*() {
+        const type = fresh("deletion")
+        const [a, b] = idsOfSlice(type, 5, 2) as [string, string]
+        const [c] = idsOfSlice(type, 6, 1) as [string]
+        for (const id of [a, b, c]) yield* append(type, id, texts(3))
+        const all = yield* readAll(type)
+        const now = yield* Journal.Journal.use((journal) => journal.now)
+        const prune = (last: ReadonlyMap<string, number>) =>
+          Journal.prune(type, {
+            before: Timestamp.make(now + 3_600_000_000),
+            included: (ids) =>
+              Effect.succeed(
+                new Map(ids.flatMap((id) => {
+                  const number = last.get(PersistenceId.entityId(id))
+                  return number === undefined ? [] : [[id, SequenceNumber.make(number)] as const]
+                }))
+              )
+          })
+        assert.strictEqual(yield* prune(new Map()), 0)
+        assert.strictEqual((yield* floors(type)).size, 0)
+        assert.deepStrictEqual(yield* readAll(type), all)
+        assert.strictEqual(yield* prune(new Map([[a, 2]])), 2)
+        const lastRemoved = all.find(({ persistenceId, sequenceNumber }) =>
+          persistenceId === `${type.name}|${a}` && sequenceNumber === 2
+        )!
+        const start = offsetsAfter([lastRemoved])
+        assert.deepStrictEqual(yield* floors(type), new Map(start))
+        assertComplete(yield* readAll(type, { start }), start)
+        const error = yield* Effect.flip(open(type, offsetsAfter([all.find(({ slice }) => slice === 5)!])))
+        assert.instanceOf(error, Journal.OffsetBelowFloor)
+      }))
+
     it.effect("is refused where entities are replicated, unless that is wanted", () =>
       Effect.gen(function*() {
         const { between, old, type } = yield* generations
