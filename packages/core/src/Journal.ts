@@ -164,8 +164,8 @@ export interface PruneOptions extends DeletionOptions {
   /** Nothing beyond these positions is removed, and nothing of a log that is not among them. */
   readonly upTo?: Offsets | undefined
   /**
-   * Says the last event of each of these entities that is not needed any more, as a snapshot includes it. Later ones stay, and so do all events of those that it leaves out, but for emptied ones. `newest` of the `SnapshotStore` says so.
-   * Where it is undefined, nothing is asked.
+   * Says of which event of each of these entities there is a snapshot, as `newest` of the `SnapshotStore` does. Earlier ones are removed. That event and later ones stay, and so do all events of an entity that it
+   * leaves out, or that has no such event yet; emptied ones are removed all the same. Where it is undefined, nothing is asked.
    */
   readonly included?:
     | ((

@@ -271,18 +271,19 @@ export const layer = <Name extends string, Rpcs extends Rpc.Any, Event, State, R
 ): Layer.Layer<Runs<Name>, never, R | Journal.Journal | SnapshotStore> => Activations.layer(entity, options)
 
 /**
- * Removes old events to make room, as `Journal.prune` does, but none that an entity has yet to be recovered from: only those that a snapshot includes. Returns how many that were.
+ * Removes old events to make room, as `Journal.prune` does, but none that an entity has yet to be recovered from: only those before the event of its newest snapshot. Returns how many that were.
  *
  * **Details**
  *
- * An entity without a snapshot keeps all of its events that were not deleted, and so does one whose newest snapshot is of other events than the journal has, as after a restored backup. So how much goes depends on the policy: by
- * `SnapshotPolicy.every(100)`, an entity keeps up to 99 events after its newest snapshot.
+ * An entity without a snapshot keeps all of its events that were not deleted, and so does one whose newest snapshot is beyond its newest event, as after a restored backup. So how much goes depends on the policy: by
+ * `SnapshotPolicy.every(100)`, an entity keeps up to 99 events after its newest snapshot, and that of the snapshot, which tells whether the snapshot is of this journal.
  *
  * Fails with `ReplicatedEvents` where the type has events of replicas: `ReplicatedJournal.prune` of `@sluice/replication` asks these first, and keeps the same.
  *
  * **Gotchas**
  *
- * A snapshot that cannot be read any more, as its schema has changed, counts. Projections that have not come as far as what is removed fail with `OffsetBelowFloor`.
+ * A snapshot counts also where a recovery passes it over, as its schema has changed, or as it is of other events of a journal that was restored from a backup since: then commands of the entity fail with `RecoveryFailed`.
+ * Projections that have not come as far as what is removed fail with `OffsetBelowFloor`.
  *
  * @category operations
  * @since 0.1.0

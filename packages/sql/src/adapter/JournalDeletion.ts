@@ -109,11 +109,14 @@ export const make = ({ database, db, dialect, heads }: {
     const removable = old.filter((row) => {
       const id = textOf(row.persistence_id)
       const last = newest.get(id)!
-      // nobody can recover from what is emptied
-      if (snapshots === undefined || Boolean(row.is_empty)) return row.sequence_number < last
+      if (row.sequence_number >= last) return false
+      if (snapshots === undefined) return true
+      // its event stays, as it tells whether the snapshot is of this journal
       const snapshot = snapshots.get(id as PersistenceId) ?? 0
-      // one beyond the newest event is of other events
-      return row.sequence_number < last && row.sequence_number <= snapshot && snapshot <= last
+      // nobody can recover from what is emptied; and a snapshot beyond the newest event is of other events
+      return row.is_empty
+        ? row.sequence_number !== snapshot
+        : snapshot <= last && row.sequence_number < snapshot
     })
     const lastRemoved = removable.at(-1)
     if (lastRemoved !== undefined) {

@@ -147,11 +147,8 @@ export const prune = (
     for (const event of log.slice(0, young < 0 ? -1 : Math.min(young, log.length - 1))) {
       const newest = logs.entities.get(event.persistenceId)!.at(-1)!
       if (event.removed || event === newest) continue
-      // nobody can recover from what is emptied
-      if (included !== undefined && event.payload !== undefined) {
-        const last = included.get(event.persistenceId) ?? 0
-        // one beyond the newest event is of other events
-        if (event.sequenceNumber > last || last > newest.sequenceNumber) continue
+      if (included !== undefined && !isIncluded(event, newest.sequenceNumber, included.get(event.persistenceId))) {
+        continue
       }
       Object.assign(event, nothing, { removed: true })
       // later ones may stay, and are there for whoever has read up to here
@@ -162,6 +159,14 @@ export const prune = (
   }
   return removed
 }
+
+/** Whether an entity with a snapshot of that event can be recovered without another one. The event of the snapshot stays, as it tells whether the snapshot is of this journal. */
+const isIncluded = ({ payload, sequenceNumber }: StoredEvent, newest: number, snapshot: number | undefined): boolean =>
+  // nobody can recover from what is emptied
+  payload === undefined
+    ? sequenceNumber !== snapshot
+    // one beyond the newest event is of other events
+    : snapshot !== undefined && snapshot <= newest && sequenceNumber < snapshot
 
 export const floors = (logs: Logs, entityType: string, range: SliceRange.SliceRange): Offset.Offsets => {
   const found = new Map<Slice.Slice, Offset.Offset>()

@@ -247,9 +247,21 @@ export const recoveryTests = (it: It<Journal.Journal | SnapshotStore.SnapshotSto
         yield* deposit(account, [1, 2, 3, 4])
         const pruned = EventSourced.prune(account, { before: Timestamp.make(Number.MAX_SAFE_INTEGER) })
         assert.strictEqual(yield* pruned, 0)
-        yield* save(account, 2, 3)
+        yield* save(account, 3, 6)
+        // the event of the snapshot stays as well
         assert.strictEqual(yield* pruned, 2)
         assert.strictEqual(yield* balance(account), 10)
+      }))
+
+    it.effect("takes no snapshot of other events for its own, also after its pruning", () =>
+      Effect.gen(function*() {
+        const account = makeAccount({ snapshots: SnapshotPolicy.every(1_000) })
+        yield* deposit(account, [1, 2, 3, 4])
+        // as left behind where a backup of the journal was restored, and the entity has written since
+        yield* save(account, 3, 3_000, { "sluice.event": "1" })
+        assert.strictEqual(yield* balance(account), 10)
+        yield* EventSourced.prune(account, { before: Timestamp.make(Number.MAX_SAFE_INTEGER) })
+        yield* failsToRecover(account, "event 1 was removed")
       }))
 
     it.effect("fails where an event cannot be read, or the state after it not be computed, and others go on", () =>
