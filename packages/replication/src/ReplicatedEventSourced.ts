@@ -139,6 +139,8 @@ export interface ReplicatedEventSourced<
   readonly stateType: StateType<State>
   /** The ids of all replicas. */
   readonly replicas: ReadonlyArray<string>
+  /** Whether something is done before an event of another replica is stored. */
+  readonly intercepts: boolean
   /** The state before the first event. */
   readonly initial: (id: string) => State
   /** The state after an event. */
@@ -241,6 +243,7 @@ export const make = <
     entityType,
     stateType: kind.stateType,
     replicas,
+    intercepts: options.intercept !== undefined,
     initial: kind.initial,
     evolve,
     behaviour: Effect.flatMap(Replica.Replica, ({ id }) => {

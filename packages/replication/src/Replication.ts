@@ -175,6 +175,9 @@ const ofEntity = (
 /** So many events of a slice are given to their entities at once: few enough that a command of an entity does not wait for long behind them. */
 const together = { size: 200, bytes: 1024 * 1024 }
 
+/** Each may take as long as `intercept` takes, which whoever pauses or moves the projection would wait for of a whole group. */
+const alone = { ...together, size: 1 }
+
 /** The errors that are of one entity. */
 const held: ReadonlySet<string> = new Set<(ArrivalError | EntityError)["_tag"]>([
   "Intercepted",
@@ -247,7 +250,7 @@ export const projections = <Name extends string, Event>(
       EventConsumer.filter(filter),
       Projection.atLeastOnce(
         projectionName(name, self, remote),
-        Handler.grouped({ ...together, within: 0 }, (envelopes) => {
+        Handler.grouped({ ...(entity.intercepts ? alone : together), within: 0 }, (envelopes) => {
           const entities = new Map<string, Array<Arriving<Event>>>()
           for (const envelope of envelopes) {
             const arrival = arrivalOf(envelope)

@@ -1,9 +1,11 @@
 import { assert, it } from "@effect/vitest"
+import * as Handler from "@sluice/core/Handler"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Activations from "@sluice/entity/Activations"
 import * as PlainEntities from "@sluice/entity/PlainEntities"
 import * as Replica from "@sluice/replication/Replica"
 import * as Replication from "@sluice/replication/Replication"
+import * as Effect from "effect/Effect"
 import { makeNotes } from "./kit/Notes.ts"
 import { replicatedTests } from "./kit/replicatedTests.ts"
 
@@ -32,6 +34,19 @@ it("what a replica left out, as it came on another way, is read from the beginni
   }
   // another key has other offsets
   assert.notStrictEqual(keyOf(["us"]), keyOf(["us", "ap"]))
+})
+
+/** How many events a stream gives to the entities at a time. */
+const sizeOf = (options?: Parameters<typeof makeNotes>[1]) => {
+  const replicas = { us: { address: "localhost:8101" } }
+  const [projection] = Replication.projections(makeNotes("notes", options), "eu", { replicas })
+  const { handler } = projection!
+  return Handler.isGrouped(handler) ? handler.size : undefined
+}
+
+it("events that are looked at before are given one by one, so that a command to a stream waits for one of them and not for a group", () => {
+  assert.strictEqual(sizeOf({ intercept: () => Effect.void }), 1)
+  assert.strictEqual(sizeOf(), 200)
 })
 
 it("the id of a replica is a part of persistence ids", () => {
