@@ -111,7 +111,9 @@ export const exactlyOnce = <A, F extends Effect.Effect<void, any, any>>(name: st
  *
  * With `parallelism`, each worker has up to so many events handled at a time, of different slices; those of one slice, and so those of one entity,
  * still follow each other. In each slice the offset is stored up to the first event that is not handled. Up to 16 times as many events, and 4 MiB,
- * are in hand. With a handler of groups it has so many groups handled at a time, each of one slice, of what has come by then: it waits for no more, so that `within` is 0.
+ * are in hand.
+ *
+ * With `Handler.grouped` so many groups are handled at a time, each of one slice, of what has come by then: it waits for no more, so that `within` has to be 0. In hand are as many events as these groups may have, if that is more.
  *
  * @category constructors
  * @since 0.1.0
