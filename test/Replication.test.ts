@@ -4,11 +4,13 @@ import * as Envelope from "@sluice/core/Envelope"
 import * as EventFilter from "@sluice/core/EventFilter"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
 import * as Source from "@sluice/core/Source"
 import type { Runner } from "@sluice/entity/EntityClient"
 import { EntityConflict, type EntityError, JournalUnavailable, Overloaded } from "@sluice/entity/EntityError"
@@ -246,6 +248,8 @@ const heldUp: ReadonlyArray<[what: string, of: HeldUp]> = [
   ["others write to its entity all the time", refusing(new EntityConflict({ ...ofA, attempts: 10 }))]
 ]
 
+const sliceAtUs = (id: string) => Slice.ofPersistenceId(PersistenceId.parse(`notes|${id}|us`))
+
 describe("an event that is not stored", () => {
   it.live.each(heldUp)(
     "as %s holds up nobody else's, and is stored by itself once that is over",
@@ -282,6 +286,52 @@ describe("an event that is not stored", () => {
         yield* repair(eu!, us!)
         yield* Wait.until("both", Effect.map(fromUs, ({ length }) => length === 2), { atMost: "2 minutes" })
         assert.deepStrictEqual(yield* fromUs, (yield* us!.events("a")).slice(before))
+      }).pipe(Effect.scoped, quietly),
+    180_000
+  )
+
+  it.live(
+    "among many of its slice that come together, the events before it are stored, and all of others",
+    () =>
+      Effect.gen(function*() {
+        const state = { isBroken: false }
+        const notes = makeNotes("notes", {
+          onEvolve: ({ text }) => {
+            if (state.isBroken && text === "bad") throw new Error("broken")
+          }
+        })
+        const { replicas } = yield* Regions.start(notes, { eu: MemoryStorage.layer, us: MemoryStorage.layer }, {
+          links: (from) => from === "eu"
+        })
+        const [eu, us] = replicas
+        const neighbour = Array.from({ length: 100_000 }, (_, i) => `n${i}`).find((id) =>
+          sliceAtUs(id) === sliceAtUs("a")
+        )!
+        // so that they come together
+        yield* eu!.pause("us")
+        const texts = Array.from({ length: 60 }, (_, i) => i === 30 ? "bad" : `${i}`)
+        for (const text of texts) {
+          yield* us!.notes("a").Add({ text })
+          yield* us!.notes(neighbour).Add({ text: "fine" })
+        }
+        state.isBroken = true
+        yield* eu!.resume("us")
+        const letters = Effect.provideContext(ProjectionManagement.deadLetters(eu!.projections[0]!.name), eu!.context)
+        yield* Wait.until(
+          "those behind it to wait",
+          Effect.map(letters, ({ length }) => length >= 30),
+          { atMost: "60 seconds" }
+        )
+        assert.deepStrictEqual(
+          (yield* letters).map(({ envelope }) => [envelope.persistenceId, envelope.sequenceNumber]),
+          Array.from({ length: 30 }, (_, i) => ["notes|a|us", 31 + i] as any)
+        )
+        assert.strictEqual((yield* eu!.events("a")).length, 30)
+        assert.strictEqual((yield* eu!.events(neighbour)).length, 60)
+        state.isBroken = false
+        yield* Wait.until("all", Effect.map(eu!.events("a"), ({ length }) => length === 60), { atMost: "2 minutes" })
+        assert.deepStrictEqual(yield* eu!.events("a"), yield* us!.events("a"))
+        assert.deepStrictEqual(yield* eu!.events(neighbour), yield* us!.events(neighbour))
       }).pipe(Effect.scoped, quietly),
     180_000
   )
