@@ -73,7 +73,7 @@ export interface ConsumerOptions {
   readonly order?: "origin" | "causal" | undefined
   /** In how many slice ranges each is consumed; 4 where nothing is said. */
   readonly consumers?: number | undefined
-  /** To how many entities each consumer gives events at a time, of different slices; 8 where nothing is said. Events of an entity that have come by then are given to it together. */
+  /** To how many entities each consumer gives events at a time, of different slices; 8 where nothing is said. Events of an entity that have come by then are given to it together, unless it has `intercept`. */
   readonly parallelUpdates?: number | undefined
 }
 
@@ -193,7 +193,7 @@ const held: ReadonlySet<string> = new Set<(ArrivalError | EntityError)["_tag"]>(
  *
  * Each is named `RES_<entity type>_<this replica>_<the other one>`, and independent of the others: a replica that is down delays no other one's events.
  *
- * An event that its entity cannot take now is tried three times more, 200 milliseconds apart, and then put aside as a dead letter; the later ones of that entity in that journal wait behind it, and other
+ * An event that its entity cannot take now is tried three times more, 200 milliseconds apart: with those of its slice that have come with it, if there are any, and then by itself. Then it is put aside as a dead letter; the later ones of that entity in that journal wait behind it, and other
  * entities go on. {@link consumer} and {@link layer} give it to the entity again until it is taken. Whoever runs the projections without these calls `Projection.handleDeadLetters`. As many as 10,000 events
  * wait in each worker; one that has no room holds back its stream. What concerns all entities, such as a database that is away, holds back the stream as well, and is tried again for as long
  * as it takes.
