@@ -91,7 +91,7 @@ export interface AppendRequest {
   readonly expected: ExpectedSequenceNumber
   readonly events: NonEmptyReadonlyArray<NewEvent>
   /**
-   * Whether the events may have been written before. If so, and the entity has an event with the id of the first one,
+   * Whether the events may have been written before, all or none of them. If so, and the entity has events with their ids,
    * nothing is written, and the answer is that of the first attempt.
    */
   readonly recheck: boolean
