@@ -15,6 +15,7 @@ import { start } from "../process.ts"
 import type { Applied } from "../processes/region.ts"
 import { makeReplicatedCarts, type Region, regions } from "../replicatedCarts.ts"
 import { adapters, connect, connectAll, storage } from "../Target.ts"
+import * as Work from "../Work.ts"
 import { countingIn, loaded, ours as pipeline } from "./endToEnd.ts"
 import { ids, naming, type Options, sending } from "./entities.ts"
 import { pair as livePair, sampling } from "./live.ts"
@@ -119,7 +120,7 @@ export const heal: Bench = {
         const name = `h${run++}`
         yield* open(name)
         yield* eu.child.ask("fill", { name, total })
-        const millis = yield* us.child.ask<number>("heal", { name, port: eu.port, total })
+        const millis = yield* Work.counted(us.child.ask<number>("heal", { name, port: eu.port, total }))
         const applied = yield* us.child.ask<ReadonlyArray<Applied>>("applied", { name })
         const sample: Sample = {
           value: total / (millis / 1000),
