@@ -25,6 +25,19 @@ const makeHeads = () => {
   return { asked, current, heads: { events: ask("events"), states: ask("states") } }
 }
 
+/** Signals of heads that a test sets, and what this process writes. */
+const watched = Effect.gen(function*() {
+  const signals = StorageSignals.make()
+  const { asked, current, heads } = makeHeads()
+  const underWay = new UnderWay()
+  yield* watch(heads, signals, underWay)
+  const look = Effect.gen(function*() {
+    const before = asked.length
+    while (asked.length === before) yield* TestClock.adjust(10)
+  })
+  return { asked, current, look, signals, underWay }
+})
+
 /** Several looks. */
 const looks = TestClock.adjust(1000)
 
@@ -37,9 +50,7 @@ const countWakes = Effect.fnUntraced(function*(changed: Effect.Effect<void>) {
 
 it.effect("readers that wait are told that the database is gone, once, and that it is back", () =>
   Effect.gen(function*() {
-    const signals = StorageSignals.make()
-    const { asked, current, heads } = makeHeads()
-    yield* watch(heads, signals, new UnderWay())
+    const { asked, current, signals } = yield* watched
     const woken = yield* countWakes(yield* signals.events.subscribe("note"))
     yield* looks
     assert.isAbove(asked.length, 3)
@@ -66,9 +77,7 @@ it.effect("readers that wait are told to look when the database does not answer"
 
 it.effect("asks only for what somebody follows: nothing for projections, and nothing once nobody does", () =>
   Effect.gen(function*() {
-    const signals = StorageSignals.make()
-    const { asked, heads } = makeHeads()
-    yield* watch(heads, signals, new UnderWay())
+    const { asked, signals } = yield* watched
     yield* Effect.asVoid(signals.commands.subscribe("notes"))
     yield* looks
     assert.deepStrictEqual(asked, [])
@@ -85,9 +94,7 @@ it.effect("asks only for what somebody follows: nothing for projections, and not
 
 it.effect("says which slices have changed, once, and not those that this process has written", () =>
   Effect.gen(function*() {
-    const signals = StorageSignals.make()
-    const { current, heads } = makeHeads()
-    yield* watch(heads, signals, new UnderWay())
+    const { current, signals } = yield* watched
     const woken = yield* countWakes(yield* signals.events.subscribe("note"))
     yield* looks
     current.heads = new Map([[Slice.make(3), Offset.make(1, 1)], [Slice.make(4), Offset.make(7, 1)]])
@@ -105,10 +112,7 @@ it.effect("says which slices have changed, once, and not those that this process
 
 it.effect("an event that this process is about to hear of as written is not taken for another's, unless it does not hear of it until the next look", () =>
   Effect.gen(function*() {
-    const signals = StorageSignals.make()
-    const { asked, current, heads } = makeHeads()
-    const underWay = new UnderWay()
-    yield* watch(heads, signals, underWay)
+    const { current, look, signals, underWay } = yield* watched
     const woken = yield* countWakes(yield* signals.events.subscribe("note"))
     yield* looks
     const persistenceId = persistenceIdOf("note", "a")
@@ -120,10 +124,6 @@ it.effect("an event that this process is about to hear of as written is not take
       // the database has it before the process knows
       current.heads = new Map([[slice, Offset.make(position, position)]])
       return answer
-    })
-    const look = Effect.gen(function*() {
-      const before = asked.length
-      while (asked.length === before) yield* TestClock.adjust(10)
     })
     const answer = yield* append(1)
     yield* look
@@ -150,9 +150,7 @@ it.effect("an event that this process is about to hear of as written is not take
 
 it.effect("an event of another process is seen where one of this process was that is lost", () =>
   Effect.gen(function*() {
-    const signals = StorageSignals.make()
-    const { current, heads } = makeHeads()
-    yield* watch(heads, signals, new UnderWay())
+    const { current, signals } = yield* watched
     const woken = yield* countWakes(yield* signals.events.subscribe("note"))
     yield* looks
     const [a, b] = [Slice.make(3), Slice.make(4)]
@@ -177,10 +175,7 @@ it.effect("an event of another process is seen where one of this process was tha
 
 it.effect("a change of a state is seen at once, whatever events are being written", () =>
   Effect.gen(function*() {
-    const signals = StorageSignals.make()
-    const { asked, current, heads } = makeHeads()
-    const underWay = new UnderWay()
-    yield* watch(heads, signals, underWay)
+    const { current, look, signals, underWay } = yield* watched
     const woken = yield* countWakes(yield* signals.states.subscribe("note"))
     yield* looks
     const persistenceId = persistenceIdOf("note", "a")
@@ -188,7 +183,6 @@ it.effect("a change of a state is seen at once, whatever events are being writte
       startImmediately: true
     })
     current.heads = new Map([[Slice.ofPersistenceId(persistenceId), Offset.make(1, 1)]])
-    const before = asked.length
-    while (asked.length === before) yield* TestClock.adjust(10)
+    yield* look
     assert.strictEqual(woken.times, 1)
   }))

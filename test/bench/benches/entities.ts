@@ -61,6 +61,22 @@ export const sending = Effect.fnUntraced(function*<E, R>(
   return sample
 })
 
+/** Sends commands to a thousand entities, once they are active. */
+export const adding = <E, R, E2, R2>(
+  options: Options,
+  setting: Setting,
+  connection: Connection,
+  entityType: string,
+  carts: (id: string) => {
+    readonly Show: () => Effect.Effect<unknown, E, R>
+    readonly Add: (item: ReturnType<typeof fields>) => Effect.Effect<unknown, E2, R2>
+  }
+) =>
+  Effect.andThen(
+    Effect.forEach(ids, (id) => carts(id).Show(), { concurrency: 64, discard: true }),
+    sending(options, setting, connection, entityType, (id, n) => carts(id).Add(fields(n)))
+  )
+
 /** Commands to a thousand entities, which are others each time. */
 export const commanding = (options: Options, setting: Setting, connection: Connection) => {
   let run = 0
@@ -68,8 +84,7 @@ export const commanding = (options: Options, setting: Setting, connection: Conne
     const Carts = makeCarts(cart(`e${run++}`))
     return Effect.gen(function*() {
       const carts = yield* EventSourced.client(Carts)
-      yield* Effect.forEach(ids, (id) => carts(id).Show(), { concurrency: 64, discard: true })
-      return yield* sending(options, setting, connection, Carts.name, (id, n) => carts(id).Add(fields(n)))
+      return yield* adding(options, setting, connection, Carts.name, carts)
     }).pipe(Effect.provide(EventSourced.layer(Carts)))
   })
 }

@@ -8,10 +8,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { type Bench, compare } from "../Bench.ts"
 import { makeCarts } from "../carts.ts"
-import { cart, fields } from "../events.ts"
+import { cart } from "../events.ts"
 import { start } from "../process.ts"
 import { adapters, connect, storage } from "../Target.ts"
-import { commanding, ids, naming, type Options, sending } from "./entities.ts"
+import { adding, commanding, naming, type Options } from "./entities.ts"
 
 const options: Options = { bench: "entity-across", callers: 1, latency: true }
 
@@ -31,8 +31,7 @@ export const entityAcross: Bench = {
         return Effect.gen(function*() {
           yield* others.ask("open", { name })
           const carts = yield* EventSourced.client(Carts)
-          yield* Effect.forEach(ids, (id) => carts(id).Show(), { concurrency: 64, discard: true })
-          return yield* sending(options, setting, connection, Carts.name, (id, n) => carts(id).Add(fields(n)))
+          return yield* adding(options, setting, connection, Carts.name, carts)
         }).pipe(Effect.provide(EntityCluster.layerClient(Carts)))
       })
       const here = commanding(options, setting, connection)

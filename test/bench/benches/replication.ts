@@ -3,21 +3,19 @@
  * fast one region gets what the other one has written while they were cut off from each other; the baseline is our own exactly-once pipeline, from one database to
  * another. `replica-command` is a command to a replicated entity; the baseline is the same command to one that is not.
  */
-import * as EventSourced from "@sluice/entity/EventSourced"
 import * as Replica from "@sluice/replication/Replica"
 import * as ReplicatedEventSourced from "@sluice/replication/ReplicatedEventSourced"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { type Bench, compare, quantile, type Sample, type Setting } from "../Bench.ts"
-import { makeCarts } from "../carts.ts"
-import { cart, fields, tally } from "../events.ts"
+import { cart, tally } from "../events.ts"
 import { start } from "../process.ts"
 import type { Applied } from "../processes/region.ts"
 import { makeReplicatedCarts, type Region, regions } from "../replicatedCarts.ts"
 import { adapters, connect, connectAll, storage } from "../Target.ts"
 import * as Work from "../Work.ts"
 import { countingIn, loaded, ours as pipeline } from "./endToEnd.ts"
-import { ids, naming, type Options, sending } from "./entities.ts"
+import { adding, commanding, ids, naming, type Options } from "./entities.ts"
 import { pair as livePair, sampling } from "./live.ts"
 
 /** The commands of a second. */
@@ -149,18 +147,10 @@ const makeCommands = (
         const Carts = makeReplicatedCarts(cart(`r${run++}`))
         return Effect.gen(function*() {
           const carts = yield* ReplicatedEventSourced.client(Carts)
-          yield* Effect.forEach(ids, (id) => carts(id).Show(), { concurrency: 64, discard: true })
-          return yield* sending(options, setting, connection, Carts.name, (id, n) => carts(id).Add(fields(n)))
+          return yield* adding(options, setting, connection, Carts.name, carts)
         }).pipe(Effect.provide(ReplicatedEventSourced.layer(Carts).pipe(Layer.provide(Replica.layer(regions[0])))))
       })
-      const plain = Effect.suspend(() => {
-        const Carts = makeCarts(cart(`p${run++}`))
-        return Effect.gen(function*() {
-          const carts = yield* EventSourced.client(Carts)
-          yield* Effect.forEach(ids, (id) => carts(id).Show(), { concurrency: 64, discard: true })
-          return yield* sending(options, setting, connection, Carts.name, (id, n) => carts(id).Add(fields(n)))
-        }).pipe(Effect.provide(EventSourced.layer(Carts)))
-      })
+      const plain = commanding(options, setting, connection)
       return yield* Effect.map(compare(setting, naming(options), ours, plain), (line) => [line]).pipe(
         Effect.provide(storage(target))
       )
