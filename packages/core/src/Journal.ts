@@ -383,6 +383,29 @@ export const writtenEnvelopes = (
   })
 
 /**
+ * Whether a prune removes an event that is old enough, by the newest number of its entity, and where it is asked what snapshots include, the number of its newest snapshot, 0 for none. The newest event stays, and
+ * so does what its entity is recovered from.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const isPrunable = (
+  event: { readonly sequenceNumber: number; readonly isEmpty: boolean },
+  newest: number,
+  snapshot: number | undefined
+): boolean => {
+  const { isEmpty, sequenceNumber } = event
+  if (sequenceNumber >= newest) return false
+  if (snapshot === undefined) return true
+  // the event of the snapshot stays, as it tells whether that is of this journal
+  return isEmpty
+    // nobody can recover from it
+    ? sequenceNumber !== snapshot
+    // a snapshot beyond the newest event is of other events
+    : snapshot <= newest && sequenceNumber < snapshot
+}
+
+/**
  * The key under which offsets in the journal of an entity type are stored.
  *
  * @category getters

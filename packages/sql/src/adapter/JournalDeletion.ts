@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { type Journal, type PruneOptions, ReplicatedEvents, sourceKey } from "@sluice/core/Journal"
+import { isPrunable, type Journal, type PruneOptions, ReplicatedEvents, sourceKey } from "@sluice/core/Journal"
 import type { Offset, Offsets } from "@sluice/core/Offset"
 import { entityType as entityTypeOf, type PersistenceId } from "@sluice/core/PersistenceId"
 import type { Position } from "@sluice/core/Position"
@@ -108,15 +108,11 @@ export const make = ({ database, db, dialect, heads }: {
     const snapshots = included && (yield* included(ids as Array<PersistenceId>))
     const removable = old.filter((row) => {
       const id = textOf(row.persistence_id)
-      const last = newest.get(id)!
-      if (row.sequence_number >= last) return false
-      if (snapshots === undefined) return true
-      // its event stays, as it tells whether the snapshot is of this journal
-      const snapshot = snapshots.get(id as PersistenceId) ?? 0
-      // nobody can recover from what is emptied; and a snapshot beyond the newest event is of other events
-      return row.is_empty
-        ? row.sequence_number !== snapshot
-        : snapshot <= last && row.sequence_number < snapshot
+      return isPrunable(
+        { sequenceNumber: row.sequence_number, isEmpty: Boolean(row.is_empty) },
+        newest.get(id)!,
+        snapshots && (snapshots.get(id as PersistenceId) ?? 0)
+      )
     })
     const lastRemoved = removable.at(-1)
     if (lastRemoved !== undefined) {
@@ -239,11 +235,8 @@ export const make = ({ database, db, dialect, heads }: {
         for (const [slice, end] of ends) {
           let after = 0
           while (true) {
-            const some = yield* database.withTransaction(removeSome(entityType, slice, before, after, end, included))
-              .pipe(
-                retried,
-                pruning
-              )
+            const removing = database.withTransaction(removeSome(entityType, slice, before, after, end, included))
+            const some = yield* pruning(retried(removing))
             if (some === undefined) break
             after = some.position
             removed += some.removed

@@ -8,6 +8,7 @@ import { type EncodedEnvelope, nothing as noContent, sizeOf } from "../../Envelo
 import * as Floor from "../../Floor.ts"
 import {
   type AppendRequest,
+  isPrunable,
   JournalForked,
   type JournalReader,
   maxPageBytes,
@@ -146,8 +147,12 @@ export const prune = (
     const young = log.findIndex(({ position, timestamp }) => timestamp >= before || position > last)
     for (const event of log.slice(0, young < 0 ? -1 : Math.min(young, log.length - 1))) {
       const newest = logs.entities.get(event.persistenceId)!.at(-1)!
-      if (event.removed || event === newest) continue
-      if (included !== undefined && !isIncluded(event, newest.sequenceNumber, included.get(event.persistenceId))) {
+      const snapshot = included && (included.get(event.persistenceId) ?? 0)
+      const { payload, sequenceNumber } = event
+      if (
+        event.removed ||
+        !isPrunable({ sequenceNumber, isEmpty: payload === undefined }, newest.sequenceNumber, snapshot)
+      ) {
         continue
       }
       Object.assign(event, nothing, { removed: true })
@@ -159,14 +164,6 @@ export const prune = (
   }
   return removed
 }
-
-/** Whether an entity with a snapshot of that event can be recovered without another one. The event of the snapshot stays, as it tells whether the snapshot is of this journal. */
-const isIncluded = ({ payload, sequenceNumber }: StoredEvent, newest: number, snapshot: number | undefined): boolean =>
-  // nobody can recover from what is emptied
-  payload === undefined
-    ? sequenceNumber !== snapshot
-    // one beyond the newest event is of other events
-    : snapshot !== undefined && snapshot <= newest && sequenceNumber < snapshot
 
 export const floors = (logs: Logs, entityType: string, range: SliceRange.SliceRange): Offset.Offsets => {
   const found = new Map<Slice.Slice, Offset.Offset>()
