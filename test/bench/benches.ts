@@ -11,6 +11,7 @@ import * as exactlyOnce from "./benches/exactlyOnce.ts"
 import * as filter from "./benches/filter.ts"
 import { filtered } from "./benches/filtered.ts"
 import { filterUpdate } from "./benches/filterUpdate.ts"
+import { growth } from "./benches/growth.ts"
 import { idleProjections } from "./benches/idleProjections.ts"
 import * as live from "./benches/live.ts"
 import { managementCost } from "./benches/managementCost.ts"
@@ -64,5 +65,6 @@ export const benches: ReadonlyArray<Bench> = [
   akka.akkaExactlyOnce,
   akka.fromAkka,
   akka.entityJvm,
+  growth,
   soak
 ]

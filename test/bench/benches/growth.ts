@@ -1,0 +1,159 @@
+/**
+ * Whether a journal that has grown costs more: single appends from 32 callers to entities all over it, and reading it from places all over it. The baseline is a journal of 10,000
+ * events of 100 entities in the same database server, with the same storage. It takes long, most of which goes into filling the journals.
+ */
+import * as Journal from "@sluice/core/Journal"
+import * as Offset from "@sluice/core/Offset"
+import type { Offsets } from "@sluice/core/Offset"
+import * as SliceRange from "@sluice/core/SliceRange"
+import type * as Timestamp from "@sluice/core/Timestamp"
+import * as Arr from "effect/Array"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { type Bench, callers, compare, quantile, type Sample, type Setting } from "../Bench.ts"
+import { cart, item, parse, tally } from "../events.ts"
+import { adapters, storage } from "../Target.ts"
+import * as Work from "../Work.ts"
+
+const Cart = cart("-growth")
+
+/** How many events, and of how many entities. */
+interface Extent {
+  readonly events: number
+  readonly entities: number
+}
+
+const small: Extent = { events: 10_000, entities: 100 }
+/** At full scale. */
+const large: ReadonlyArray<Extent> = [{ events: 1_000_000, entities: 100_000 }, {
+  events: 10_000_000,
+  entities: 1_000_000
+}]
+
+const pageSize = 500
+/** Events of an append while a journal is filled: what an entity has of it. */
+const together = 10
+/** The number of an event that a journal is filled with. */
+const filler = -1
+
+interface Grown {
+  readonly context: Context.Context<Journal.Journal>
+  readonly extent: Extent
+  /** Where readings begin. */
+  readonly places: ReadonlyArray<Offsets>
+}
+
+/** Entities one after the other have their next events, until there are as many as wanted. */
+const grow = Effect.fnUntraced(function*({ place }: Setting, extent: Extent) {
+  const context = yield* Layer.build(storage(yield* place))
+  const appends = Math.ceil(extent.events / together)
+  const events = Arr.makeBy(together, () => item(filler))
+  const thirds: Array<Timestamp.Timestamp> = []
+  const places = yield* Effect.gen(function*() {
+    for (const third of [0, 1, 2]) {
+      const from = Math.floor(appends * third / 3)
+      const written = yield* Effect.forEach(
+        Arr.range(from, Math.floor(appends * (third + 1) / 3) - 1),
+        (n) => Journal.append(Cart, { id: `c-${n % extent.entities}`, events }),
+        { concurrency: 512 }
+      )
+      thirds.push(written[0].timestamp)
+    }
+    const journal = yield* Journal.Journal
+    return yield* Effect.forEach(thirds, (time) => journal.before(Cart.name, SliceRange.full, time))
+  }).pipe(Effect.provideContext(context))
+  return { context, extent, places } satisfies Grown
+})
+
+/** All that was appended since a time. */
+const readSince = (time: Timestamp.Timestamp) =>
+  Effect.scoped(Effect.gen(function*() {
+    const journal = yield* Journal.Journal
+    const reader = yield* journal.reader(Cart.name, SliceRange.full, Offset.since(time))
+    const found: Array<number> = []
+    while (true) {
+      const page = yield* reader.next(pageSize)
+      if (page.length === 0) return found
+      for (const { payload } of page) if (payload !== undefined) found.push(parse(payload.bytes).n)
+    }
+  }))
+
+const appending = ({ context, extent }: Grown, { size }: Setting): Effect.Effect<Sample, unknown> => {
+  let next = 0
+  return Effect.gen(function*() {
+    const appended: Array<number> = []
+    const latencies: Array<number> = []
+    const { timestamp } = yield* Journal.append(Cart, { id: "first", events: [item(filler)] })
+    const seconds = yield* callers(32, size.seconds, () => {
+      const n = next++
+      const start = performance.now()
+      // neighbours in time are none in an index
+      return Effect.map(Journal.append(Cart, { id: `c-${n * 7919 % extent.entities}`, events: [item(n)] }), () => {
+        latencies.push(performance.now() - start)
+        appended.push(n)
+      })
+    })
+    const found = (yield* readSince(timestamp)).filter((n) => n !== filler)
+    return {
+      value: appended.length / seconds,
+      ...tally(appended, found),
+      extra: { p50: quantile(latencies, 0.5), p99: quantile(latencies, 0.99) }
+    }
+  }).pipe(Effect.provideContext(context))
+}
+
+/** Reads from one place after the other, each until the end of the journal or for its share of the time. */
+const reading = ({ context, places }: Grown, { size }: Setting): Effect.Effect<Sample, unknown> =>
+  Effect.gen(function*() {
+    const journal = yield* Journal.Journal
+    let [count, lost, doubled] = [0, 0, 0]
+    const start = performance.now()
+    yield* Work.counted(Effect.gen(function*() {
+      while (performance.now() < start + size.seconds * 1000) {
+        for (const place of places) {
+          const end = performance.now() + size.seconds * 1000 / places.length
+          yield* Effect.scoped(Effect.gen(function*() {
+            const reader = yield* journal.reader(Cart.name, SliceRange.full, place)
+            const last = new Float64Array(1024)
+            for (const [slice, { position }] of place) last[slice] = position
+            while (performance.now() < end) {
+              const page = yield* reader.next(pageSize)
+              if (page.length === 0) return
+              count += page.length
+              for (const { position, slice } of page) {
+                if (position! > last[slice]! + 1) lost += position! - last[slice]! - 1
+                if (position! <= last[slice]!) doubled++
+                last[slice] = position!
+              }
+            }
+          }))
+        }
+      }
+    }))
+    return { value: count / ((performance.now() - start) / 1000), lost, doubled }
+  }).pipe(Effect.provideContext(context))
+
+const shown = (events: number) => `1e${Math.round(Math.log10(events))}`
+
+export const growth: Bench = {
+  name: "growth",
+  adapters,
+  onlyByName: true,
+  run: (setting) =>
+    Effect.gen(function*() {
+      const { scale } = setting.size
+      const base = yield* grow(setting, small)
+      const lines = yield* Effect.forEach(large, ({ entities, events }) =>
+        Effect.scoped(Effect.gen(function*() {
+          const extent = { events: Math.ceil(events * scale), entities: Math.ceil(entities * scale) }
+          const grown = yield* grow(setting, extent)
+          const named = (what: string) => ({ bench: `growth-${what}-${shown(extent.events)}`, unit: "events/s" })
+          return [
+            yield* compare(setting, named("append"), appending(grown, setting), appending(base, setting)),
+            yield* compare(setting, named("read"), reading(grown, setting), reading(base, setting))
+          ]
+        })))
+      return lines.flat()
+    })
+}
