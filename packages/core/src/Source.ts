@@ -852,7 +852,7 @@ const selected = <E, R>(
   beforeWaiting?.(() => leftOut.rest())
   return mapChunks((chunk: Arr.NonEmptyReadonlyArray<EncodedElement>) =>
     Effect.clockWith((clock) =>
-      Effect.sync(() => leftOut.take(chunk, Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)))
+      Effect.succeed(leftOut.take(chunk, Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)))
     )
   )(envelopes)
 }

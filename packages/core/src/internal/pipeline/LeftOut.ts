@@ -5,6 +5,8 @@ import type { Selection } from "../../Selection.ts"
 import type { Slice } from "../../Slice.ts"
 import type { Timestamp } from "../../Timestamp.ts"
 
+const nothing: ReadonlyArray<never> = []
+
 /** A run of events of one log that are left out. */
 interface Run {
   readonly from: Position
@@ -68,6 +70,7 @@ export class LeftOut {
 
   /** What was held back, of each log in one part. */
   rest(): ReadonlyArray<Skipped> {
+    if (this.#runs.size === 0) return nothing
     const parts = Array.from(this.#runs, ([slice, run]) => partOf(slice, run))
     this.#runs.clear()
     return parts

@@ -10,6 +10,7 @@ import { type EncodedElement, type EncodedEnvelope, type Skipped, skipped } from
 import { type Feed, Health, type Replay, type Start } from "../../Feed.ts"
 import * as Floor from "../../Floor.ts"
 import * as Journal from "../../Journal.ts"
+import * as MetricAttributes from "../../MetricAttributes.ts"
 import * as Metrics from "../../Metrics.ts"
 import * as Offset from "../../Offset.ts"
 import * as PersistenceId from "../../PersistenceId.ts"
@@ -19,7 +20,6 @@ import * as SequenceNumber from "../../SequenceNumber.ts"
 import * as Slice from "../../Slice.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import { StorageError } from "../../StorageError.ts"
-import { meterOf } from "../meterOf.ts"
 import { Follower, type Taken } from "./Follower.ts"
 import type { JournalTail } from "./JournalTail.ts"
 import { JournalTails, type TailError } from "./JournalTails.ts"
@@ -41,10 +41,6 @@ export type Amend = (
 ) => Effect.Effect<ReadonlyArray<EncodedEnvelope>, StorageError>
 
 type Pull = Effect.Effect<Arr.NonEmptyReadonlyArray<EncodedElement>, TailError>
-
-const pages = meterOf(Metrics.journalPages)
-const read = meterOf(Metrics.journalRead)
-const live = meterOf(Metrics.journalLive)
 
 /** What opening a reader of the logs needs. */
 interface Logs {
@@ -72,7 +68,8 @@ interface Following {
   /** Opens when the tail has more, or a replay is asked for. */
   readonly latch: Latch.Latch
   readonly replays: Replays
-  readonly context: Context.Context<never>
+  /** Of metrics of the entity type. */
+  readonly metered: Context.Context<never>
   reader: OpenReader
   /** Whether the next events come from the tail, and not from the reader. */
   isLive: boolean
@@ -119,7 +116,7 @@ export const follow = (
       tail,
       latch,
       replays: new Replays(),
-      context: yield* Effect.context(),
+      metered: MetricAttributes.add(yield* Effect.context(), "entity_type", entityType),
       reader,
       isLive: false,
       replayed: nothing,
@@ -158,15 +155,15 @@ const pull = (self: Following): Pull =>
   })
 
 const readJournal = (self: Following): Pull => {
-  const { context, follower, logs: { entityType }, reader, tail } = self
+  const { follower, metered, reader, tail } = self
   const readNext = (limit: number) => reader.unread.length > 0 ? Effect.succeed(reader.unread) : reader.next(limit)
   const readAgain = (rest: ReadonlyArray<EncodedEnvelope>) => void (reader.unread = rest)
   return Effect.flatMap(readPage(self, readNext, readAgain), (page): Pull => {
     const wrong = follower.cursor.takeAll(page)
     if (wrong !== undefined) return unexpected(self, wrong)
     if (Arr.isReadonlyArrayNonEmpty(page)) {
-      pages(entityType, 1, context)
-      read(entityType, page.length, context)
+      Metrics.journalPages.updateUnsafe(1, metered)
+      Metrics.journalRead.updateUnsafe(page.length, metered)
     } else if (tail.failure !== undefined) return tailFailed(self, tail.failure)
     switch (follower.afterPage(page, tail)) {
       case "deliver":
@@ -215,14 +212,14 @@ const readAnew = (self: Following): Pull =>
 
 const readTail = (self: Following): Pull =>
   Effect.suspend(() => {
-    const { context, follower, latch, logs: { entityType }, replays, tail } = self
+    const { follower, latch, metered, replays, tail } = self
     if (tail.failure !== undefined) return tailFailed(self, tail.failure)
     latch.closeUnsafe()
     let taken: Taken
     const take = (limit: number) => Effect.sync(() => (taken = follower.take(tail, limit)).events)
     return Effect.flatMap(readPage(self, take), (events): Pull => {
       if (Arr.isReadonlyArrayNonEmpty(events)) {
-        live(entityType, events.length, context)
+        Metrics.journalLive.updateUnsafe(events.length, metered)
         return Effect.succeed(events)
       }
       if (taken.fork !== undefined) return unexpected(self, taken.fork)

@@ -3,6 +3,7 @@ import type { EncodedElement, EncodedEnvelope } from "@sluice/core/Envelope"
 import { type Feed, Health, timestamps } from "@sluice/core/Feed"
 import { JournalReplaced } from "@sluice/core/Journal"
 import * as LogsIdentity from "@sluice/core/LogsIdentity"
+import * as MetricAttributes from "@sluice/core/MetricAttributes"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import { ReadBudget } from "@sluice/core/ReadBudget"
 import type { Selection } from "@sluice/core/Selection"
@@ -10,7 +11,6 @@ import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Effect from "effect/Effect"
-import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import type { Headers, IncomingCall } from "../../Call.ts"
@@ -171,12 +171,9 @@ const serve = (
       ))
     requests.forget()
     announce(call, stream, feed.journal, isMissing ? { [missingHeader]: "1" } : {})
-    const context = yield* Effect.context()
-    const attributes = { stream: stream.id }
-    const sent = Metric.withAttributes(StreamMetrics.sent, attributes)
-    const sentBatch = Metric.withAttributes(StreamMetrics.sentBatch, attributes)
-    const consumers = Metric.withAttributes(StreamMetrics.consumers, attributes)
-    yield* Effect.acquireRelease(Metric.modify(consumers, 1), () => Metric.modify(consumers, -1))
+    const metered = MetricAttributes.add(yield* Effect.context(), "stream", stream.id)
+    const connected = (change: number) => Effect.sync(() => StreamMetrics.consumers.modifyUnsafe(change, metered))
+    yield* Effect.acquireRelease(connected(1), () => connected(-1))
     yield* Effect.acquireRelease(
       Effect.sync(() => requests.passBeats((beat) => writer.echo(beat))),
       () => Effect.sync(() => requests.passBeats(() => {}))
@@ -188,8 +185,8 @@ const serve = (
       isPlain ? eventPieces(elements, treated) : batchPieces(elements, fence?.now)
     const sending = Stream.runForEachArray(feed.envelopes, (all) => {
       const elements = dropping === undefined ? all : dropping(all)
-      sent.updateUnsafe(elements.length, context)
-      sentBatch.updateUnsafe(elements.length, context)
+      StreamMetrics.sent.updateUnsafe(elements.length, metered)
+      StreamMetrics.sentBatch.updateUnsafe(elements.length, metered)
       return Effect.andThen(writer.write(pieces(elements)), stream.gap.wrote)
     })
     yield* Effect.raceFirst(within(call, share, sending), replaying(stream, feed, requests)).pipe(
