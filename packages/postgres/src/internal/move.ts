@@ -4,34 +4,46 @@ import type { Database } from "@sluice/sql/Database"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 
-/** @internal Moves offsets by compare-and-set, all in one statement; see `SqlOffsetStore`. */
+/**
+ * @internal
+ * Moves offsets by compare-and-set, all in one statement; see `SqlOffsetStore`. Rows are found by their key, and the moves of a row
+ * by its slice among the sorted slices of all moves. A join with the moves as a table would compare each row of the projection
+ * with each move while the table is not analyzed.
+ */
 export const makeMove = (database: Database["Service"], naming: Naming.Naming) => {
   const table = Naming.quoted("postgres", naming, "sluice_offset")
-  const update = `UPDATE ${table} o SET position = m.to_position, timestamp = m.to_timestamp, journal = $3,
+  const update = (slices: string, of: (parameter: number, type: string) => string) =>
+    `UPDATE ${table} o SET position = ${of(8, "bigint")}, timestamp = ${of(9, "bigint")}, journal = $3,
       updated_at = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
-    FROM unnest($5::smallint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
-      m(slice, from_position, from_timestamp, to_position, to_timestamp)
-    WHERE o.projection = $1 AND o.source = $2 AND o.slice = m.slice
-      AND o.position = m.from_position AND o.timestamp = m.from_timestamp AND o.revision = $4
+    WHERE o.projection = $1 AND o.source = $2 AND o.slice = ${slices}
+      AND o.position = ${of(6, "bigint")} AND o.timestamp = ${of(7, "bigint")} AND o.revision = $4
     RETURNING 1`
+  const one = update("$5::smallint", (parameter, type) => `$${parameter}::${type}`)
+  const several = update(
+    "ANY($5::smallint[])",
+    (parameter, type) => `($${parameter}::${type}[])[width_bucket(o.slice, $5::smallint[])]`
+  )
 
   return (
     key: OffsetKey,
     { journal, revision }: Basis,
     moves: ReadonlyArray<Move>
-  ): Effect.Effect<boolean, SqlError> =>
-    Effect.map(
-      database.sql.unsafe(update, [
-        key.projection,
-        key.source,
-        journal,
-        revision,
-        moves.map((move) => move.slice),
-        moves.map((move) => move.from?.position ?? 0),
-        moves.map((move) => move.from?.timestamp ?? 0),
-        moves.map((move) => move.to.position),
-        moves.map((move) => move.to.timestamp)
-      ]),
-      (rows) => rows.length === moves.length
-    )
+  ): Effect.Effect<boolean, SqlError> => {
+    const valuesOf = (of: (value: (move: Move) => number) => unknown) => [
+      key.projection,
+      key.source,
+      journal,
+      revision,
+      of((move) => move.slice),
+      of((move) => move.from?.position ?? 0),
+      of((move) => move.from?.timestamp ?? 0),
+      of((move) => move.to.position),
+      of((move) => move.to.timestamp)
+    ]
+    const sorted = moves.toSorted((a, b) => a.slice - b.slice)
+    const rows = moves.length === 1
+      ? database.sql.unsafe(one, valuesOf((value) => value(moves[0]!)))
+      : database.sql.unsafe(several, valuesOf((value) => sorted.map(value)))
+    return Effect.map(rows, (rows) => rows.length === moves.length)
+  }
 }
