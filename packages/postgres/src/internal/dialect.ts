@@ -11,6 +11,7 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import type Pg from "pg"
 import * as AppendCall from "./appendCall.ts"
+import { makeEntityReads } from "./entityReads.ts"
 import { KnownPositions } from "./KnownPositions.ts"
 import { LostSessions } from "./lostSessions.ts"
 import { withClient } from "./pool.ts"
@@ -60,6 +61,21 @@ export const makeDialect = (
     Effect.map(query<JournalRow>(name, text, values), toPage)
   const events = (name: string, text: string, values: Array<unknown>): Effect.Effect<Page["events"], any> =>
     Effect.map(page(name, text, values), ({ events }) => events)
+
+  const entityText = `SELECT ${columns.join(", ")} FROM (
+    SELECT ${selected}, ${sizeBefore("j.sequence_number")} AS bytes
+    FROM (
+      SELECT ${columns.join(", ")} FROM ${journal}
+      WHERE persistence_id = $1 AND sequence_number BETWEEN $2 AND $3 ORDER BY sequence_number LIMIT $4
+    ) j
+  ) j WHERE bytes < ${maxPageBytes} ORDER BY sequence_number`
+  const entityReads = makeEntityReads({
+    journal,
+    columns,
+    size,
+    query: (text, values) => query("entities", text, values),
+    read: (...values) => events("entity", entityText, values)
+  })
 
   const appendOnOwn = (requests: NonEmptyReadonlyArray<AppendRequest>, wait: boolean) =>
     Effect.map(
@@ -156,18 +172,12 @@ export const makeDialect = (
         [entityType, after.map(([slice]) => slice), after.map(([, position]) => position), limit]
       ),
     entity: (persistenceId, from, to, limit) =>
-      Effect.flatMap(database.inTransaction, (inTransaction) => {
-        const text = `SELECT ${columns.join(", ")} FROM (
-          SELECT ${selected}, ${sizeBefore("j.sequence_number")} AS bytes
-          FROM (
-            SELECT ${columns.join(", ")} FROM ${journal}
-            WHERE persistence_id = $1 AND sequence_number BETWEEN $2 AND $3 ORDER BY sequence_number LIMIT $4
-          ) j
-        ) j WHERE bytes < ${maxPageBytes} ORDER BY sequence_number`
-        const values = [persistenceId, from, to, limit]
-        return inTransaction
-          ? Effect.map(database.sql.unsafe<JournalRow>(text, values), (rows) => rows.map(toEnvelope))
-          : events("entity", text, values)
-      })
+      Effect.flatMap(database.inTransaction, (inTransaction) =>
+        inTransaction
+          ? Effect.map(
+            database.sql.unsafe<JournalRow>(entityText, [persistenceId, from, to, limit]),
+            (rows) => rows.map(toEnvelope)
+          )
+          : entityReads(persistenceId, from, to, limit))
   }
 }
