@@ -6,11 +6,14 @@ import * as EventCodec from "@sluice/core/EventCodec"
 import * as Offset from "@sluice/core/Offset"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Position from "@sluice/core/Position"
+import type { ReplicationMetadata } from "@sluice/core/ReplicationMetadata"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as ProtobufCodec from "@sluice/grpc/ProtobufCodec"
+import * as Arbitrary from "effect/Arbitrary"
 import * as Schema from "effect/Schema"
+import { ReplicatedEventMetadataSchema } from "../src/internal/generated/akka/persistence/typed/replication_pb.ts"
 import {
   EventSchema,
   StreamInSchema,
@@ -25,7 +28,8 @@ import {
   toTimestampMessage
 } from "../src/internal/wire/messages.ts"
 import { decode, encode } from "../src/internal/wire/methods.ts"
-import { envelopes, text } from "./kit/Envelopes.ts"
+import { decodeReplication, encodeReplication } from "../src/internal/wire/replication.ts"
+import { envelopes, text, upTo } from "./kit/Envelopes.ts"
 import { envelopeOf, toStreamOut } from "./kit/Generated.ts"
 import { placeOf } from "./kit/RawClient.ts"
 import * as Recording from "./kit/Recording.ts"
@@ -295,6 +299,12 @@ describe("where the event of a replicated entity comes from", () => {
     ["a number above 2^53", "0a0344434110ffffffffffffff7f1a002000"],
     ["a field of a later version", `${bytes.toString("hex")}2801`],
     ["a replica twice", "0a0344434110031a120a070a0344434110030a070a0344434110022000"],
+    ["a number in more bytes than it needs", "0a034443411083001a002000"],
+    ["text that is no UTF-8", "0a01ff10031a002000"],
+    ["fields in another order", "10030a034443411a002000"],
+    ["something behind the last field", "0a0344434110031a0020000000"],
+    ["a vector that goes beyond the end", "0a0344434110031a052000"],
+    ["neither true nor false", "0a0344434110031a002002"],
     ["nothing that is required", ""]
   ])("is foreign metadata with %s", ([, hex]) => {
     const value = new Uint8Array(Buffer.from(hex, "hex"))
@@ -302,6 +312,55 @@ describe("where the event of a replicated entity comes from", () => {
     assert.isUndefined(found.replication)
     assert.deepStrictEqual(found.foreignMetadata, { manifest: "ser.akka.io/40:RE", bytes: value })
   })
+
+  const replications = Arbitrary.all({
+    origin: text,
+    number: upTo(Number.MAX_SAFE_INTEGER),
+    version: Arbitrary.array(Arbitrary.all([text, upTo(Number.MAX_SAFE_INTEGER)])),
+    small: upTo(300),
+    time: upTo(2)
+  }).pipe(Arbitrary.map(({ number, origin, small, time, version }): ReplicationMetadata => ({
+    origin,
+    originSequenceNumber: SequenceNumber.make(small % 2 === 0 ? small : number),
+    version: new Map(version.map(([replica, number]) => [replica, SequenceNumber.make(number)])),
+    concurrent: small % 3 === 0,
+    ...(time > 0 && { time: Timestamp.make(time === 1 ? small : number) })
+  })))
+
+  it.prop("has the bytes that generated code writes, and is read from them", [replications], ([replication]) => {
+    const { concurrent, origin, originSequenceNumber, time, version } = replication
+    const generated = toBinary(
+      ReplicatedEventMetadataSchema,
+      create(ReplicatedEventMetadataSchema, {
+        originReplica: origin,
+        originSequenceNr: BigInt(originSequenceNumber),
+        versionVector: { entries: Array.from(version, ([key, version]) => ({ key, version: BigInt(version) })) },
+        concurrent,
+        ...(time !== undefined && { sluiceTime: BigInt(time) })
+      })
+    )
+    assert.deepStrictEqual(new Uint8Array(encodeReplication(replication)), generated)
+    assert.deepStrictEqual(decodeReplication(generated), replication)
+  })
+
+  it.prop(
+    "is read from no other bytes than it is written as",
+    [replications, upTo(1_000), upTo(255), upTo(2)],
+    ([replication, at, byte, way]) => {
+      const bytes = Buffer.from(encodeReplication(replication))
+      const place = at % bytes.length
+      const changed = way === 0
+        ? bytes.subarray(0, place)
+        : way === 1
+        ? Buffer.concat([bytes.subarray(0, place), Buffer.from([byte]), bytes.subarray(place)])
+        : bytes
+      if (way === 2) changed[place] = byte
+      const decoded = decodeReplication(changed)
+      if (decoded !== undefined) {
+        assert.deepStrictEqual(new Uint8Array(encodeReplication(decoded)), new Uint8Array(changed))
+      }
+    }
+  )
 })
 
 describe("a protobuf codec", () => {

@@ -73,7 +73,10 @@ export interface ConsumerOptions {
   readonly order?: "origin" | "causal" | undefined
   /** In how many slice ranges each is consumed; 4 where nothing is said. */
   readonly consumers?: number | undefined
-  /** To how many entities each consumer gives events at a time, of different slices; 8 where nothing is said. Events of an entity that have come by then are given to it together, unless it has `intercept`. */
+  /**
+   * To how many entities each consumer gives events at a time, of different slices; 32 where nothing is said. What they read and write in the same moment shares statements and commits, so a region catches up the quicker
+   * the more there are. Each consumer has at most 200 events for each in hand, and 4 MiB in all. Events of an entity that have come by then are given to it together, unless it has `intercept`.
+   */
   readonly parallelUpdates?: number | undefined
 }
 
@@ -206,7 +209,7 @@ const held: ReadonlySet<string> = new Set<(ArrivalError | EntityError)["_tag"]>(
 export const projections = <Name extends string, Event>(
   entity: ReplicatedEventSourced<Name, any, Event, any, any>,
   self: string,
-  { consumers = 4, filter = EventFilter.passAll, order = "origin", parallelUpdates = 8, replicas }: ConsumerOptions
+  { consumers = 4, filter = EventFilter.passAll, order = "origin", parallelUpdates = 32, replicas }: ConsumerOptions
 ): ReadonlyArray<
   Projection.Projection<
     EventConsumer.ConsumerError | ArrivalError | EntityError | EntityHeldUp | SourceTimeout,

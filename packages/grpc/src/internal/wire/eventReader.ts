@@ -10,6 +10,7 @@ import { StreamOutSchema } from "../generated/akka/projection/grpc/event_produce
 import { fromStreamOut, skipped } from "./messages.ts"
 import { decodeSaid, type Said } from "./metadata.ts"
 import { decode } from "./methods.ts"
+import { textOf } from "./text.ts"
 
 /**
  * Reads StreamOut messages in the form that every encoder writes them in: no message that is to be merged with another, numbers within 53
@@ -351,21 +352,6 @@ class EventReader {
 const nothing: Partial<Said> = {}
 const noTags: Array<string> = []
 const noBytes = new Uint8Array()
-const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
-
-/** Undefined for what is no UTF-8. */
-const textOf = (bytes: Uint8Array, start: number, end: number): string | undefined => {
-  for (let at = start; at < end; at++) {
-    if (bytes[at]! <= 0x7f) continue
-    try {
-      return strictUtf8.decode(bytes.subarray(start, end))
-    } catch {
-      return undefined
-    }
-  }
-  return Buffer.prototype.latin1Slice.call(bytes, start, end)
-}
-
 /** Text that mostly is the same as before. */
 class Remembered {
   #bytes: Uint8Array = noBytes

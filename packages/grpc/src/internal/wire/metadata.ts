@@ -1,12 +1,7 @@
-import { create, fromBinary, isFieldSet, toBinary } from "@bufbuild/protobuf"
 import { type About, type Metadata, ownMetadata } from "@sluice/core/Envelope"
 import type { Payload } from "@sluice/core/Payload"
-import type { ReplicationMetadata } from "@sluice/core/ReplicationMetadata"
-import * as SequenceNumber from "@sluice/core/SequenceNumber"
-import * as Timestamp from "@sluice/core/Timestamp"
 import * as Schema from "effect/Schema"
-import { ReplicatedEventMetadataSchema } from "../generated/akka/persistence/typed/replication_pb.ts"
-import { integer } from "./integer.ts"
+import { decodeReplication, encodeReplication } from "./replication.ts"
 
 /** @internal The type URL of metadata that is texts. */
 export const metadataUrl = "json.sluice/metadata"
@@ -68,38 +63,4 @@ export const encodeSaid = ({ foreignMetadata, metadata, replication }: Said): Re
     break
   }
   return said
-}
-
-const encodeReplication = (
-  { concurrent, origin, originSequenceNumber, time, version }: ReplicationMetadata
-): Uint8Array =>
-  toBinary(
-    ReplicatedEventMetadataSchema,
-    create(ReplicatedEventMetadataSchema, {
-      originReplica: origin,
-      originSequenceNr: BigInt(originSequenceNumber),
-      versionVector: { entries: Array.from(version, ([key, version]) => ({ key, version: BigInt(version) })) },
-      concurrent,
-      ...(time !== undefined && { sluiceTime: BigInt(time) })
-    })
-  )
-
-/** Undefined unless it is encoded to the same bytes again. */
-const decodeReplication = (bytes: Uint8Array): ReplicationMetadata | undefined => {
-  let replication: ReplicationMetadata
-  try {
-    const message = fromBinary(ReplicatedEventMetadataSchema, bytes)
-    const { concurrent, originReplica, originSequenceNr, sluiceTime, versionVector } = message
-    replication = {
-      origin: originReplica,
-      originSequenceNumber: SequenceNumber.make(integer(originSequenceNr)),
-      version: new Map(versionVector?.entries.map(({ key, version }) => [key, SequenceNumber.make(integer(version))])),
-      concurrent,
-      ...(isFieldSet(message, ReplicatedEventMetadataSchema.field.sluiceTime) &&
-        { time: Timestamp.make(integer(sluiceTime)) })
-    }
-  } catch {
-    return undefined
-  }
-  return Buffer.compare(encodeReplication(replication), bytes) === 0 ? replication : undefined
 }
