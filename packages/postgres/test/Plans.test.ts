@@ -68,6 +68,21 @@ it.live(
       const reading = (yield* fetched) - appending
       assert.isAtLeast(reading, count)
       assert.isBelow(reading, 2 * count)
+      const scansByTime = number(`SELECT idx_scan::int AS n FROM pg_stat_user_indexes
+        WHERE schemaname = '${schema}' AND indexrelname = 'sluice_journal_time'`)
+      const before = yield* scansByTime
+      yield* Effect.scoped(Effect.gen(function*() {
+        const journal = yield* Journal.Journal
+        const heads = yield* journal.heads("note", SliceRange.full)
+        assert.isAbove(heads.size, 100)
+        yield* journal.reader("note", SliceRange.full, heads)
+      })).pipe(Effect.provide(storage))
+      yield* fetched
+      assert.strictEqual(
+        yield* scansByTime,
+        before,
+        "an event that is looked for by its position is not looked for by its time"
+      )
     }).pipe(Effect.scoped),
   60_000
 )

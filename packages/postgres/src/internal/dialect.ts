@@ -132,6 +132,7 @@ export const makeDialect = (
         ),
         (rows) => new Map(rows.map(({ position, slice, timestamp }) => [slice, { position, timestamp }]))
       ),
+    // one position as a range, in its order: of a type that it has not seen yet, the planner may otherwise go through all events, by their time, for each
     timestamps: (entityType, positions) =>
       Effect.map(
         query<{ slice: Slice.Slice; timestamp: Timestamp.Timestamp }>(
@@ -139,7 +140,8 @@ export const makeDialect = (
           `SELECT j.slice, j.timestamp FROM unnest($2::smallint[], $3::bigint[]) s(slice, position)
           CROSS JOIN LATERAL (
             SELECT slice, timestamp FROM ${journal}
-            WHERE entity_type = $1 AND slice = s.slice AND position = s.position LIMIT 1
+            WHERE entity_type = $1 AND slice = s.slice AND position BETWEEN s.position AND s.position
+            ORDER BY position LIMIT 1
           ) j`,
           [entityType, positions.map(([slice]) => slice), positions.map(([, position]) => position)]
         ),
