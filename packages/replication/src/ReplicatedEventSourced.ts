@@ -436,7 +436,7 @@ export const receiveAll = <Name extends string, Event>(
   EntityClient.Runs<Name>
 > =>
   Effect.map(EntityClient.Runs(entity.name), (runner) => {
-    /** The first ones, at most so many, and then the others. */
+    /** The first ones, at most so many at once, and then the others. */
     const send = (
       id: string,
       arriving: ReadonlyArray<Arriving<Event>>,
@@ -445,8 +445,11 @@ export const receiveAll = <Name extends string, Event>(
       if (arriving.length === 0) return Effect.succeed([])
       const payload = { arriving: arriving.slice(0, most) }
       return Effect.matchEffect(runner.send(id, { tag: arrivalTag, payload, commandId: undefined }), {
-        onFailure: (error) =>
-          payload.arriving.length > 1 && isOfSome(error) ? send(id, arriving, 1) : Effect.fail(error),
+        onFailure: (error) => {
+          const { length } = payload.arriving
+          // halves find the one that is at fault in few turns, and store those before it in few as well
+          return length > 1 && isOfSome(error) ? send(id, arriving, Math.ceil(length / 2)) : Effect.fail(error)
+        },
         onSuccess: (answer) => {
           if (answer._tag === "Rejected") return Effect.fail(answer.error as ArrivalError)
           const outcomes = answer.reply as ReadonlyArray<Outcome>

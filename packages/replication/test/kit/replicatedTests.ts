@@ -443,7 +443,7 @@ export const replicatedTests = (
               if (text === "poison") throw new Error("evolve cannot")
             }
           })
-          const { receive, receiveAll } = yield* running(notes, "eu")
+          const { receive, receiveAll, sent } = yield* running(notes, "eu")
           const texts = Effect.map(stored(notes, "a|eu"), (events) => events.map(({ event }) => event.text))
           const unknown = [arriving("us", 1, "a"), arriving("mars", 1, "b"), arriving("us", 2, "c")]
           const error = yield* Effect.flip(receiveAll("a", unknown))
@@ -461,6 +461,15 @@ export const replicatedTests = (
           assert.strictEqual((yield* Effect.flip(receiveAll("a", poison)))._tag, "DecisionFailed")
           assert.deepStrictEqual(yield* texts, ["a", "c", "e", "f"])
           assert.strictEqual(yield* receive("a", arriving("us", 7, "g")), "Stored")
+          const before = sent()
+          const many = Array.from({ length: 64 }, (_, i) => arriving("us", 8 + i, i === 49 ? "poison" : `${i}`))
+          assert.strictEqual((yield* Effect.flip(receiveAll("b", many)))._tag, "DecisionFailed")
+          assert.strictEqual((yield* stored(notes, "b|eu")).length, 49)
+          assert.isAtMost(sent() - before, 14, "it is looked for in halves")
+          // and so are those of it that come again
+          assert.strictEqual((yield* Effect.flip(receiveAll("b", many)))._tag, "DecisionFailed")
+          assert.isAtMost(sent() - before, 28)
+          assert.strictEqual((yield* stored(notes, "b|eu")).length, 49)
         }))
 
       it.effect("have each event of those that come together looked at when those before it are stored", () =>
