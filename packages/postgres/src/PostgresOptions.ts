@@ -29,7 +29,10 @@ export interface Options {
   readonly tls?: boolean | Tls | undefined
   /** The connections for handlers, offsets and the service's own queries; 10 by default. */
   readonly poolSize?: number | undefined
-  /** The connections on which single appends are written, many in one transaction; 2 by default. */
+  /**
+   * The connections on which single appends are written, many in one transaction; 2 by default. The second is used while
+   * more waits than one transaction should have.
+   */
   readonly lanes?: number | undefined
   /** For how long to wait for a connection, in milliseconds; 10,000 by default. */
   readonly connectTimeout?: number | undefined

@@ -9,6 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
 import { request, written } from "./kit/Requests.ts"
 
 type Write = AppendLane.Options<AppendLane.Answer>["write"]
@@ -178,5 +179,80 @@ describe("a lane whose scope is closed", () => {
       assert.deepInclude(yield* Effect.flip(Fiber.join(waiting)), { reason: "Closed" })
       assert.deepInclude(yield* Effect.flip(append(c)), { reason: "Closed" })
       assert.deepStrictEqual(batches, [[a]])
+    }))
+})
+
+const requests = (n: number) => Array.from({ length: n }, (_, i) => request(`many-${i}`))
+
+describe("several lanes", () => {
+  /** Each batch lasts until the gate is opened. */
+  const makeLanes = Effect.gen(function*() {
+    const batches: Array<ReadonlyArray<string>> = []
+    const gate = Latch.makeUnsafe()
+    const append = yield* AppendLane.make<AppendLane.Answer>({
+      lanes: 2,
+      maxEvents: 200,
+      maxBytes: 1024 * 1024,
+      write: (requests) =>
+        Effect.suspend(() => {
+          batches.push(requests.map(({ persistenceId }) => persistenceId))
+          return Effect.andThen(gate.await, answers(requests))
+        })
+    })
+    const fork = Effect.fnUntraced(function*(requests: ReadonlyArray<AppendRequest>) {
+      const fibers = []
+      for (const one of requests) {
+        fibers.push(yield* Effect.forkChild(Effect.flatten(append(one)), { startImmediately: true }))
+      }
+      for (let i = 0; i < 5; i++) yield* Effect.yieldNow
+      return fibers
+    })
+    return { batches, gate, fork }
+  })
+  it.effect("are one while little waits", () =>
+    Effect.gen(function*() {
+      const { batches, fork, gate } = yield* makeLanes
+      const first = yield* fork([a])
+      const others = yield* fork(requests(63))
+      assert.deepStrictEqual(batches, [["note|a"]])
+      yield* gate.open
+      yield* Effect.forEach([...first, ...others], Fiber.join)
+      assert.deepStrictEqual(batches.map((_) => _.length), [1, 63])
+    }))
+
+  it.effect("are two when much waits", () =>
+    Effect.gen(function*() {
+      const { batches, fork, gate } = yield* makeLanes
+      const fibers = [...yield* fork([a]), ...yield* fork(requests(64)), ...yield* fork(requests(64))]
+      assert.deepStrictEqual(batches.map((_) => _.length), [1, 64])
+      yield* gate.open
+      yield* Effect.forEach(fibers, Fiber.join)
+      assert.deepStrictEqual(batches.map((_) => _.length), [1, 64, 64])
+    }))
+
+  it.effect("are two when a batch takes long", () =>
+    Effect.gen(function*() {
+      const { batches, fork } = yield* makeLanes
+      yield* fork([a])
+      yield* fork([b])
+      assert.deepStrictEqual(batches, [["note|a"]])
+      yield* TestClock.adjust("21 millis")
+      yield* fork([c])
+      assert.deepStrictEqual(batches, [["note|a"], ["note|b", "note|c"]])
+    }))
+
+  it.effect("leave what is for a log that is under way until that has ended", () =>
+    Effect.gen(function*() {
+      const { batches, fork, gate } = yield* makeLanes
+      const fibers = [...yield* fork([a])]
+      yield* TestClock.adjust("21 millis")
+      fibers.push(...yield* fork([a]))
+      assert.deepStrictEqual(batches, [["note|a"]])
+      // what comes later does not wait behind that
+      fibers.push(...yield* fork([b]))
+      assert.deepStrictEqual(batches, [["note|a"], ["note|b"]])
+      yield* gate.open
+      yield* Effect.forEach(fibers, Fiber.join)
+      assert.deepStrictEqual(batches, [["note|a"], ["note|b"], ["note|a"]])
     }))
 })

@@ -7,8 +7,10 @@
  * @since 0.1.0
  */
 import type { AppendRequest, SequenceConflict, Written } from "@sluice/core/Journal"
+import * as Slice from "@sluice/core/Slice"
 import { StorageError } from "@sluice/core/StorageError"
 import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
@@ -24,7 +26,7 @@ import { AppendQueue } from "../internal/append/AppendQueue.ts"
 export type Answer = Exit.Exit<Written, SequenceConflict | StorageError>
 
 /**
- * How a lane writes, and how much at a time.
+ * How lanes write, how much at a time, and how many of them.
  *
  * @category models
  * @since 0.1.0
@@ -41,7 +43,17 @@ export interface Options<A> {
   readonly maxEvents: number
   /** A batch is full with so many bytes of payload. */
   readonly maxBytes: number
+  /**
+   * How many batches may be under way at the same time, 1 by default. Their logs are different ones. A further one begins
+   * only when much is waiting, or the last one takes long: several small transactions cost more than a large one.
+   */
+  readonly lanes?: number | undefined
 }
+
+/** While a batch is under way, a further one begins when so many events wait. */
+const manyEvents = 64
+/** It begins for any event when the last one has been under way for so long, in nanoseconds. */
+const long = 20_000_000n
 
 /** An append that waits, and how its fiber goes on. */
 interface Waiting<A> {
@@ -49,17 +61,27 @@ interface Waiting<A> {
   readonly resume: (effect: Effect.Effect<A, StorageError>) => void
 }
 
-/** A lane: what waits for it, and whether it still runs. */
-interface Lane<A> {
+type Batch<A> = ReadonlyArray<Waiting<A>>
+
+/** What the lanes share: what waits for them, and what is under way. */
+interface Lanes<A> {
   readonly write: Options<A>["write"]
+  readonly clock: Clock.Clock
   readonly queue: AppendQueue<Waiting<A>>
-  /** Open while something waits. */
-  readonly some: Latch.Latch
+  readonly underWay: Set<Batch<A>>
+  /** Those without a batch, each open to take one. */
+  readonly idle: Array<Latch.Latch>
+  /** How many are not idle. */
+  busy: number
+  /** How many of the events that wait are known to be for logs that are under way. */
+  heldUp: number
+  /** When the last batch has begun. */
+  began: bigint
   isClosed: boolean
 }
 
 /**
- * Starts a lane, which lives as long as the scope, and returns its append. What waits when the scope is closed, or is appended after, fails
+ * Starts the lanes, which live as long as the scope, and returns their append. What waits when the scope is closed, or is appended after, fails
  * with the reason `Closed`; of what is being written then it is not known whether it was.
  *
  * @category constructors
@@ -68,61 +90,123 @@ interface Lane<A> {
 export const make = Effect.fnUntraced(function*<A>(
   options: Options<A>
 ): Effect.fn.Return<(request: AppendRequest) => Effect.Effect<A, StorageError>, never, Scope.Scope> {
-  const { joins = always, maxBytes, maxEvents, write } = options
-  const lane: Lane<A> = {
+  const { joins = always, lanes: count = 1, maxBytes, maxEvents, write } = options
+  const lanes: Lanes<A> = {
     write,
+    clock: yield* Clock.Clock,
     queue: new AppendQueue({ maxEvents, maxBytes, joins }),
-    some: Latch.makeUnsafe(),
+    underWay: new Set(),
+    idle: [],
+    busy: 0,
+    heldUp: 0,
+    began: 0n,
     isClosed: false
   }
-  yield* Effect.addFinalizer(() => close(lane))
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(lane.some.await, Effect.suspend(() => writeNext(lane)))))
-  return (request) => append(lane, request)
+  yield* Effect.addFinalizer(() => close(lanes))
+  for (let i = 0; i < count; i++) {
+    const some = Latch.makeUnsafe()
+    lanes.idle.push(some)
+    yield* Effect.forkScoped(Effect.forever(Effect.andThen(some.await, Effect.suspend(() => writeNext(lanes, some)))))
+  }
+  return (request) => append(lanes, request)
 })
 
 const always = () => true
 
-const append = <A>(lane: Lane<A>, request: AppendRequest): Effect.Effect<A, StorageError> =>
+const append = <A>(lanes: Lanes<A>, request: AppendRequest): Effect.Effect<A, StorageError> =>
   Effect.callback((resume) => {
-    if (lane.isClosed) return resume(closed("Closed"))
+    if (lanes.isClosed) return resume(closed("Closed"))
     const waiting = { request, resume }
-    lane.queue.add(waiting)
-    lane.some.openUnsafe()
-    return Effect.sync(() => lane.queue.remove(waiting))
+    lanes.queue.add(waiting)
+    wake(lanes)
+    return Effect.sync(() => {
+      lanes.queue.remove(waiting)
+      lanes.heldUp = Math.min(lanes.heldUp, lanes.queue.events)
+    })
   })
 
-/** Writes the next batch, if there is one: all who waited may have been interrupted. */
-const writeNext = <A>(lane: Lane<A>): Effect.Effect<void> => {
-  const batch = lane.queue.takeBatch()
-  if (lane.queue.isEmpty) lane.some.closeUnsafe()
-  return batch.length === 0
-    ? Effect.void
-    : Effect.onInterrupt(writeBatch(lane, batch), () => Effect.sync(() => fail(batch, "Unavailable")))
+/** Lets a further lane take what waits, if it is to. */
+const wake = <A>(lanes: Lanes<A>): void => {
+  const { busy, idle, queue } = lanes
+  if (idle.length === 0 || queue.isEmpty || busy > 0 && !isDue(lanes)) return
+  lanes.busy++
+  idle.pop()!.openUnsafe()
 }
 
-const writeBatch = <A>(lane: Lane<A>, batch: ReadonlyArray<Waiting<A>>): Effect.Effect<void> =>
+/** Whether another batch is to begin while one is under way. */
+const isDue = <A>({ began, clock, heldUp, queue }: Lanes<A>): boolean => {
+  const events = queue.events - heldUp
+  return events >= manyEvents || events > 0 && clock.monotonicTimeNanosUnsafe() - began > long
+}
+
+/** Writes the next batch, if there is one: all who waited may have been interrupted, or wait for logs that are under way. */
+const writeNext = <A>(lanes: Lanes<A>, some: Latch.Latch): Effect.Effect<void> => {
+  const { queue, underWay } = lanes
+  const batch = queue.takeBatch(isOfNone(underWay))
+  some.closeUnsafe()
+  const rest = () => {
+    lanes.busy--
+    lanes.idle.push(some)
+    wake(lanes)
+  }
+  if (batch.length === 0) {
+    lanes.heldUp = queue.events
+    return Effect.sync(rest)
+  }
+  underWay.add(batch)
+  lanes.began = lanes.clock.monotonicTimeNanosUnsafe()
+  // another one may go on with what is left
+  wake(lanes)
+  return writeBatch(lanes, batch).pipe(
+    Effect.onInterrupt(() => Effect.sync(() => fail(batch, "Unavailable"))),
+    Effect.tap(() =>
+      Effect.sync(() => {
+        underWay.delete(batch)
+        lanes.heldUp = 0
+      })
+    ),
+    // those who were answered may append again, and go into one batch then
+    Effect.andThen(Effect.yieldNow),
+    Effect.andThen(Effect.sync(rest))
+  )
+}
+
+/** Whether an append is for none of the logs that are under way. */
+const isOfNone = <A>(underWay: Lanes<A>["underWay"]): (request: AppendRequest) => boolean => {
+  if (underWay.size === 0) return always
+  const logs = new Map<string, Set<Slice.Slice>>()
+  for (const batch of underWay) {
+    const { entityType } = batch[0]!.request
+    const slices = logs.get(entityType) ?? new Set()
+    logs.set(entityType, slices)
+    for (const { request } of batch) slices.add(Slice.ofPersistenceId(request.persistenceId))
+  }
+  return ({ entityType, persistenceId }) => logs.get(entityType)?.has(Slice.ofPersistenceId(persistenceId)) !== true
+}
+
+const writeBatch = <A>(lanes: Lanes<A>, batch: Batch<A>): Effect.Effect<void> =>
   Effect.flatMap(
-    Effect.exit(lane.write(batch.map(({ request }) => request) as unknown as NonEmptyReadonlyArray<AppendRequest>)),
+    Effect.exit(lanes.write(batch.map(({ request }) => request) as unknown as NonEmptyReadonlyArray<AppendRequest>)),
     (exit) => {
       if (Exit.isSuccess(exit)) batch.forEach(({ resume }, i) => resume(Exit.succeed(exit.value[i]!)))
       // one of them was refused: written one by one, only that one fails
       else if (batch.length > 1 && Exit.hasFails(exit) && !isOfStorage(exit)) {
-        return Effect.forEach(batch, (waiting) => writeBatch(lane, [waiting]), { discard: true })
+        return Effect.forEach(batch, (waiting) => writeBatch(lanes, [waiting]), { discard: true })
       } else batch.forEach(({ resume }) => resume(Exit.failCause(exit.cause)))
       return Effect.void
     }
   )
 
-const close = <A>(lane: Lane<A>): Effect.Effect<void> =>
+const close = <A>(lanes: Lanes<A>): Effect.Effect<void> =>
   Effect.sync(() => {
-    lane.isClosed = true
-    fail(lane.queue.takeAll(), "Closed")
+    lanes.isClosed = true
+    fail(lanes.queue.takeAll(), "Closed")
   })
 
 const closed = (reason: "Closed" | "Unavailable"): Effect.Effect<never, StorageError> =>
   Effect.fail(new StorageError({ operation: "append", reason, cause: new Error("the storage was closed") }))
 
-const fail = <A>(appends: ReadonlyArray<Waiting<A>>, reason: "Closed" | "Unavailable"): void => {
+const fail = <A>(appends: Batch<A>, reason: "Closed" | "Unavailable"): void => {
   for (const { resume } of appends) resume(closed(reason))
 }
 

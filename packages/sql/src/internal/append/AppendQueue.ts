@@ -20,6 +20,7 @@ export interface Limits {
 export class AppendQueue<W extends { readonly request: AppendRequest }> {
   readonly #limits: Limits
   #waiting: Array<W> = []
+  #events = 0
 
   constructor(limits: Limits) {
     this.#limits = limits
@@ -29,25 +30,34 @@ export class AppendQueue<W extends { readonly request: AppendRequest }> {
     return this.#waiting.length === 0
   }
 
+  /** How many events wait. */
+  get events(): number {
+    return this.#events
+  }
+
   add(waiting: W): void {
     this.#waiting.push(waiting)
+    this.#events += waiting.request.events.length
   }
 
   /** Whoever appended has stopped waiting. */
   remove(waiting: W): void {
     const at = this.#waiting.indexOf(waiting)
-    if (at >= 0) this.#waiting.splice(at, 1)
+    if (at < 0) return
+    this.#waiting.splice(at, 1)
+    this.#events -= waiting.request.events.length
   }
 
   /** Takes all that wait. */
   takeAll(): ReadonlyArray<W> {
     const waiting = this.#waiting
     this.#waiting = []
+    this.#events = 0
     return waiting
   }
 
-  /** Takes the next batch: the first append, however large it is, and what fits with it. */
-  takeBatch(): ReadonlyArray<W> {
+  /** Takes the next batch, of what may be taken: the first such append, however large it is, and what fits with it. */
+  takeBatch(mayTake: (request: AppendRequest) => boolean = all): ReadonlyArray<W> {
     const { joins, maxBytes, maxEvents } = this.#limits
     const batch: Array<W> = []
     const rest: Array<W> = []
@@ -63,8 +73,8 @@ export class AppendQueue<W extends { readonly request: AppendRequest }> {
       const { request } = waiting
       const { entityType, persistenceId } = request
       const earlier = entities.get(persistenceId)
-      const fits = batch.length === 0 || entityType === batch[0]!.request.entityType &&
-          (!entities.has(persistenceId) || earlier !== undefined && joins(earlier, request))
+      const fits = (batch.length === 0 || entityType === batch[0]!.request.entityType) &&
+        (entities.has(persistenceId) ? earlier !== undefined && joins(earlier, request) : mayTake(request))
       // an append that is left keeps back those of its entity that follow
       entities.set(persistenceId, fits ? request : undefined)
       if (!fits) {
@@ -76,6 +86,9 @@ export class AppendQueue<W extends { readonly request: AppendRequest }> {
       for (const event of request.events) bytes += sizeOf(event)
     }
     this.#waiting = rest
+    this.#events -= events
     return batch
   }
 }
+
+const all = () => true

@@ -41,8 +41,8 @@ type Lane<A> = (request: AppendRequest) => Effect.Effect<A, StorageError>
 interface Appender extends Options {
   readonly registrations: Registrations
   readonly unknown: UnknownOutcomes
-  /** By slice: they only try the locks of logs. */
-  readonly trying: ReadonlyArray<Lane<AppendLane.Answer | undefined>>
+  /** They only try the locks of logs. */
+  readonly trying: Lane<AppendLane.Answer | undefined>
   /** By log: they wait for the lock, a few at a time. */
   readonly waiting: RcMap.RcMap<string, Lane<AppendLane.Answer>>
   readonly busy: BusyLogs
@@ -57,15 +57,15 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const { database, dialect, signals } = options
   const unknown = new UnknownOutcomes()
   const waiters = Semaphore.makeUnsafe(options.waiters)
-  const makeLane = <A extends AppendLane.Answer | undefined>(write: Write<A>) =>
-    AppendLane.make<A>({ ...batch, joins: dialect.joins, write: acknowledged(unknown, signals, write) })
+  const makeLanes = <A extends AppendLane.Answer | undefined>(lanes: number, write: Write<A>) =>
+    AppendLane.make<A>({ ...batch, lanes, joins: dialect.joins, write: acknowledged(unknown, signals, write) })
   const appender: Appender = {
     ...options,
     registrations: new Registrations(dialect.register),
     unknown,
-    trying: yield* Effect.forEach(Array.from({ length: options.lanes }), () => makeLane(dialect.tryAppend)),
+    trying: yield* makeLanes(options.lanes, dialect.tryAppend),
     waiting: yield* RcMap.make({
-      lookup: (_log: string) => makeLane((requests) => waiters.withPermit(dialect.waitAppend(requests))),
+      lookup: (_log: string) => makeLanes(1, (requests) => waiters.withPermit(dialect.waitAppend(requests))),
       idleTimeToLive: 0
     }),
     busy: new BusyLogs()
@@ -98,12 +98,10 @@ const appendAlone = (appender: Appender, request: AppendRequest): ReturnType<App
 /** Tries the lock of the log so often, and then waits for it. If others wait for it, it waits at once. */
 const appendTrying = (appender: Appender, request: AppendRequest, left: number): ReturnType<Append.Append> => {
   const { busy, trying } = appender
-  const slice = Slice.ofPersistenceId(request.persistenceId)
-  const log = `${slice} ${request.entityType}`
+  const log = `${Slice.ofPersistenceId(request.persistenceId)} ${request.entityType}`
   if (left === 0 || busy.has(log)) return appendWaiting(appender, log, request)
-  const lane = trying[slice % trying.length]!
   return Effect.flatMap(
-    lane(request),
+    trying(request),
     (answer) => answer === undefined ? appendTrying(appender, request, left - 1) : answer
   )
 }
