@@ -18,9 +18,10 @@ import * as Envelope from "./Envelope.ts"
 import type * as EventCodec from "./EventCodec.ts"
 import * as Check from "./internal/checkInput.ts"
 import { meterOf } from "./internal/meterOf.ts"
-import { persistenceIdOf } from "./internal/persistenceIdOf.ts"
+import { persistenceIdOf, persistenceIdUnsafe } from "./internal/persistenceIdOf.ts"
 import { decodeEnvelopeUnsafe } from "./internal/pipeline/decodeEnvelope.ts"
 import { encodeUnsafe } from "./internal/pipeline/encodeUnsafe.ts"
+import { tracedMetadata } from "./internal/traceContext.ts"
 import { InvalidInput } from "./InvalidInput.ts"
 import {
   EventTooLarge,
@@ -41,7 +42,7 @@ import * as SequenceNumber from "./SequenceNumber.ts"
 import type { SliceRange } from "./SliceRange.ts"
 import type { StorageError } from "./StorageError.ts"
 import type { Timestamp } from "./Timestamp.ts"
-import { traced, withTraceContext } from "./Tracing.ts"
+import { traced } from "./Tracing.ts"
 
 export {
   EventTooLarge,
@@ -505,36 +506,35 @@ export const append = <A, Events extends NonEmptyReadonlyArray<NoInfer<A>> | Rea
 ): Effect.Effect<Appended<Events>, AppendError, Journal> =>
   traced(
     { name: "sluice.append", attributes: { entityType: entityType.name, id: options.id } },
-    Effect.gen(function*() {
-      const journal = yield* Journal
-      const crypto = yield* WebCrypto
-      const { metadata = noMetadata } = options
-      const invalid = typeof metadata === "function" ? undefined : Check.givenMetadata(metadata)
-      if (invalid !== undefined) return yield* invalid
-      const common = yield* withTraceContext(typeof metadata === "function" ? noMetadata : metadata)
-      const persistenceId = yield* persistenceIdOf(entityType, options.id)
-      const { expected = "any", replication, tags = noTags } = options
-      const noEvents = invalidEvents(options.events)
-      if (noEvents !== undefined) return yield* noEvents
-      if (!Arr.isReadonlyArrayNonEmpty<A>(options.events)) {
-        const invalid = invalidExpected(expected)
-        return invalid === undefined ? undefined : yield* invalid
+    // one step of the fiber, not one for each thing it needs: appends are many
+    Effect.withFiber((fiber): Effect.Effect<Receipt | undefined, AppendError> => {
+      const journal = Context.getUnsafe(fiber.context, Journal)
+      const { events: given, expected = "any", metadata = noMetadata, replication, tags = noTags } = options
+      const noEvents = invalidEvents(given)
+      let request: AppendRequest
+      try {
+        const common = tracedMetadata(fiber, typeof metadata === "function" ? noMetadata : givenUnsafe(metadata))
+        const persistenceId = persistenceIdUnsafe(entityType, options.id)
+        if (noEvents !== undefined) return Effect.fail(noEvents)
+        if (!Arr.isReadonlyArrayNonEmpty<A>(given)) {
+          const invalid = invalidExpected(expected)
+          return invalid === undefined ? Effect.undefined : Effect.fail(invalid)
+        }
+        const crypto = Context.get(fiber.context, WebCrypto)
+        const events = Arr.map(given, (event, index): NewEvent => ({
+          id: crypto.randomUUID(),
+          payload: encodeUnsafe(entityType.codec, persistenceId, event),
+          tags: typeof tags === "function" ? computed("tags", tags, event, index) : tags,
+          metadata: typeof metadata === "function"
+            ? { ...common, ...givenUnsafe(computed("metadata", metadata, event, index)) }
+            : common,
+          replication: replication && computed("replication", replication, event, index)
+        }))
+        request = { entityType: entityType.name, persistenceId, expected, events, recheck: false }
+      } catch (error) {
+        return Effect.fail(error as EventCodec.EventEncodeError | InvalidInput)
       }
-      const given = options.events
-      const events = yield* Effect.try({
-        try: () =>
-          Arr.map(given, (event, index): NewEvent => ({
-            id: crypto.randomUUID(),
-            payload: encodeUnsafe(entityType.codec, persistenceId, event),
-            tags: typeof tags === "function" ? computed("tags", tags, event, index) : tags,
-            metadata: typeof metadata === "function"
-              ? { ...common, ...givenUnsafe(computed("metadata", metadata, event, index)) }
-              : common,
-            replication: replication && computed("replication", replication, event, index)
-          })),
-        catch: (error) => error as EventCodec.EventEncodeError | InvalidInput
-      })
-      return yield* journal.append({ entityType: entityType.name, persistenceId, expected, events, recheck: false })
+      return journal.append(request)
     })
   ) as Effect.Effect<Appended<Events>, AppendError, Journal>
 

@@ -3,22 +3,15 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type { Fiber } from "effect/Fiber"
 import * as Headers from "effect/http/Headers"
 import * as HttpTraceContext from "effect/http/HttpTraceContext"
-import * as Tracer from "effect/Tracer"
+import type * as Tracer from "effect/Tracer"
 import type { Metadata, Place } from "./Envelope.ts"
-
-/** The header of W3C Trace Context, and its key in the metadata of an event. */
-const traceparent = "traceparent"
+import { isTraced, tracedMetadata, traceparent } from "./internal/traceContext.ts"
 
 /** More links would be of no use. */
 const maxLinks = 32
-
-/** Spans cost more than all other work on an event, so there are none without a tracer. */
-const isTraced = (fiber: Fiber<any, any>): boolean => Context.get(fiber.context, Tracer.Tracer) !== Tracer.nativeTracer
 
 /**
  * Runs the effect in a span, if there is a tracer, with links to the spans that wrote the events.
@@ -64,14 +57,4 @@ const linksTo = (envelopes: ReadonlyArray<Pick<Place, "metadata">>): Array<Trace
  * @since 0.1.0
  */
 export const withTraceContext = (metadata: Metadata): Effect.Effect<Metadata> =>
-  Effect.withFiber((fiber) => {
-    const span = isTraced(fiber) ? Context.getOrUndefined(fiber.context, Tracer.ParentSpan) : undefined
-    return Effect.succeed(
-      span === undefined || traceparent in metadata
-        ? metadata
-        : {
-          ...metadata,
-          [traceparent]: `00-${span.traceId.padStart(32, "0")}-${span.spanId}-${span.sampled ? "01" : "00"}`
-        }
-    )
-  })
+  Effect.withFiber((fiber) => Effect.succeed(tracedMetadata(fiber, metadata)))

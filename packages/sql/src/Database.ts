@@ -12,6 +12,7 @@ import type { StorageError } from "@sluice/core/StorageError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type { Fiber } from "effect/Fiber"
 import { identity } from "effect/Function"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import * as Schedule from "effect/Schedule"
@@ -189,11 +190,10 @@ export const make = Effect.fnUntraced(function*(
     spanAttributes
   }).pipe(Effect.provide(Reactivity.layer))
 
-  const level = Effect.map(
-    Effect.serviceOption(client.transactionService),
-    (current) => current._tag === "Some" ? current.value as readonly [Lease, number] : undefined
-  )
-  const ambient = Effect.map(level, (level) => level?.[0])
+  const levelOf = ({ context }: Fiber<unknown, unknown>) =>
+    Context.getOrUndefined(context, client.transactionService) as readonly [Lease, number] | undefined
+  const level = Effect.withFiber((fiber) => Effect.succeed(levelOf(fiber)))
+  const ambient = Effect.withFiber((fiber) => Effect.succeed(levelOf(fiber)?.[0]))
   const check = Effect.flatMap(ambient, (lease) => lease === undefined ? Effect.void : lease.check)
   const transaction = SqlClient.makeWithTransaction<SqlClient.TransactionConnection, Connection>({
     transactionService: client.transactionService,
@@ -228,8 +228,9 @@ export const make = Effect.fnUntraced(function*(
       }),
     withTransaction,
     afterCommit: sql.afterCommit,
-    inTransaction: Effect.map(ambient, (lease) => lease?.isOver === false),
-    hasOutlived: Effect.map(ambient, (lease) => lease?.isOver === true),
+    // asked for by each append
+    inTransaction: Effect.withFiber((fiber) => Effect.succeed(levelOf(fiber)?.[0].isOver === false)),
+    hasOutlived: Effect.withFiber((fiber) => Effect.succeed(levelOf(fiber)?.[0].isOver === true)),
     idle: Effect.flatMap(ambient, (lease) => lease === undefined ? Effect.succeed(0) : lease.idle),
     trouble: Effect.map(ambient, (lease) => lease?.trouble),
     direct: (operation, f) =>

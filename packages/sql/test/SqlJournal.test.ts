@@ -53,6 +53,7 @@ const appends = Effect.fnUntraced(function*(dialect: Dialect, error: SqlError, c
   )
   // half a minute for the first, which goes alone, and another for the others
   yield* TestClock.adjust("70 seconds")
+  for (let i = 0; i < 20; i++) yield* Effect.yieldNow
   assert.isDefined(appending.pollUnsafe(), "the appends still wait")
   const exits = yield* Fiber.join(appending)
   return {

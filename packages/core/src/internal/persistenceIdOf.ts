@@ -3,16 +3,22 @@ import { InvalidInput } from "../InvalidInput.ts"
 import * as PersistenceId from "../PersistenceId.ts"
 import { quotedProblem } from "./quote.ts"
 
-/** @internal The persistence id of an entity, whose id may be anything. */
-export const persistenceIdOf = (
+/** @internal The persistence id of an entity, whose id may be anything. Throws an `InvalidInput`. */
+export const persistenceIdUnsafe = (
   { name }: { readonly name: string },
   entityId: string
+): PersistenceId.PersistenceId => {
+  try {
+    if (typeof entityId !== "string") throw new RangeError(quotedProblem(entityId))
+    return PersistenceId.make(name, entityId)
+  } catch (cause) {
+    throw new InvalidInput({ input: "entity id", problem: (cause as RangeError).message })
+  }
+}
+
+/** @internal As {@link persistenceIdUnsafe}. */
+export const persistenceIdOf = (
+  entityType: { readonly name: string },
+  entityId: string
 ): Effect.Effect<PersistenceId.PersistenceId, InvalidInput> =>
-  Effect.suspend(() => {
-    try {
-      if (typeof entityId !== "string") throw new RangeError(quotedProblem(entityId))
-      return Effect.succeed(PersistenceId.make(name, entityId))
-    } catch (cause) {
-      return Effect.fail(new InvalidInput({ input: "entity id", problem: (cause as RangeError).message }))
-    }
-  })
+  Effect.try({ try: () => persistenceIdUnsafe(entityType, entityId), catch: (error) => error as InvalidInput })
