@@ -12,6 +12,7 @@ import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as Source from "@sluice/core/Source"
+import * as Timestamp from "@sluice/core/Timestamp"
 import type { Runner } from "@sluice/entity/EntityClient"
 import { EntityConflict, type EntityError, JournalUnavailable, Overloaded } from "@sluice/entity/EntityError"
 import * as EventConsumer from "@sluice/grpc/EventConsumer"
@@ -69,6 +70,51 @@ describe("three replicas", () => {
         }
       }).pipe(Effect.scoped, quietly),
     300_000
+  )
+
+  it.live.each(["origin", "causal"] as const)(
+    "have each event as it was written, where one of them is of a later version (%s)",
+    (order) =>
+      Effect.gen(function*() {
+        const notes = makeNotes("notes")
+        const { replicas, settled } = yield* Regions.start(notes, memory(), {
+          order,
+          // by way of the one between them
+          links: (from, to) => from === "eu" || to === "eu"
+        })
+        const written = `{"colour":"red","text":"later","_tag":"Added"}`
+        const event: Journal.NewEvent = {
+          id: "7c9d52d8-5f0e-4c1c-9d0b-3a4d7c8e1f00",
+          payload: { manifest: "json.sluice/Added", bytes: new TextEncoder().encode(written) },
+          tags: [],
+          metadata: {},
+          replication: {
+            origin: "us",
+            originSequenceNumber: SequenceNumber.make(1),
+            version: new Map([["us", SequenceNumber.make(1)]]),
+            concurrent: false,
+            time: Timestamp.make(1)
+          }
+        }
+        const persistenceId = PersistenceId.make("notes", "a|us")
+        yield* Journal.Journal.use((journal) =>
+          journal.append({
+            entityType: "notes",
+            persistenceId,
+            expected: SequenceNumber.make(0),
+            events: [event],
+            recheck: false
+          })
+        ).pipe(Effect.provideContext(replicas[1]!.context))
+        yield* settled(["a"], () => 1)
+        for (const { context, id } of replicas) {
+          const [stored] = yield* Stream.runCollect(Journal.readEncoded(PersistenceId.make("notes", `a|${id}`))).pipe(
+            Effect.provideContext(context)
+          )
+          assert.strictEqual(new TextDecoder().decode(stored!.payload!.bytes), written)
+        }
+      }).pipe(Effect.scoped, quietly),
+    180_000
   )
 
   it.live("of which one is away do without it, and it has everything once it is back", () =>

@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import type { EncodedEnvelope, Metadata } from "@sluice/core/Envelope"
+import type { Payload } from "@sluice/core/Payload"
 import type { ReplicationMetadata } from "@sluice/core/ReplicationMetadata"
 import type { SequenceNumber } from "@sluice/core/SequenceNumber"
 import type { Timestamp } from "@sluice/core/Timestamp"
@@ -18,6 +19,8 @@ import type * as Rpc from "effect/rpc/Rpc"
  */
 export interface Arrived {
   readonly event: unknown
+  /** The event as it was written there, which may have more than is decoded here; undefined where it is encoded anew. */
+  readonly payload: Payload | undefined
   readonly replication: ReplicationMetadata
   readonly metadata: Metadata
 }

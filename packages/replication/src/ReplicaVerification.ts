@@ -233,6 +233,7 @@ export const repair = <Name extends string, Event, State>(
       return Effect.suspend(() =>
         receive(id, {
           event: entity.entityType.codec.decodeUnsafe(payload!),
+          payload,
           metadata,
           replication,
           isRelayed: replication.origin !== remote

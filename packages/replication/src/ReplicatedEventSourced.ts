@@ -7,6 +7,7 @@
 import type { EntityType } from "@sluice/core/EntityType"
 import { type Metadata, ownMetadata } from "@sluice/core/Envelope"
 import type { Journal } from "@sluice/core/Journal"
+import type { Payload } from "@sluice/core/Payload"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import type { ReplicationMetadata } from "@sluice/core/ReplicationMetadata"
 import type { SnapshotStore } from "@sluice/core/SnapshotStore"
@@ -99,6 +100,10 @@ export type Decide<Rpcs extends Rpc.Any, Event, State> = {
  */
 export interface Arriving<out Event> {
   readonly event: Event
+  /**
+   * The event as the other replica has it, which is stored so: it may have more than is decoded here, where that replica is of a later version. It is encoded anew where nothing is said.
+   */
+  readonly payload?: Payload | undefined
   readonly replication: ReplicationMetadata
   readonly metadata: Metadata
   /** Whether it comes from another replica than that which has decided it; not where nothing is said. */
@@ -325,7 +330,7 @@ const lineages = <Event, State>(
         const outcomes: Array<Outcome> = []
         const stored: Array<Arrived> = []
         let after = known
-        for (const { event, isRelayed, metadata, replication } of arriving) {
+        for (const { event, isRelayed, metadata, payload, replication } of arriving) {
           const { origin, originSequenceNumber } = replication
           const about = { entityType: name, id, origin, originSequenceNumber }
           const count = sequenceNumber + stored.length
@@ -347,7 +352,7 @@ const lineages = <Event, State>(
             }
           }
           if (stored.length === maxEvents) break
-          const next: Arrived = { event, replication: state.received(after, replication, now), metadata }
+          const next: Arrived = { event, payload, replication: state.received(after, replication, now), metadata }
           if (intercepting !== undefined) {
             return Effect.map(
               intercepting({
@@ -463,8 +468,9 @@ export const receiveAll = <Name extends string, Event>(
     return (id, arriving) =>
       send(
         id,
-        arriving.map(({ event, isRelayed = false, metadata, replication }) => ({
+        arriving.map(({ event, isRelayed = false, metadata, payload, replication }) => ({
           event,
+          payload,
           replication,
           metadata: withoutOwn(metadata),
           isRelayed

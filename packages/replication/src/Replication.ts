@@ -30,6 +30,7 @@ import type { GrpcServer } from "@sluice/grpc/GrpcServer"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { allHeader } from "./internal/allHeader.ts"
+import { type AsWritten, asWritten } from "./internal/asWritten.ts"
 import { checkReplicas } from "./internal/checkReplicas.ts"
 import { givingAgain } from "./internal/givingAgain.ts"
 import { progressFor } from "./internal/progressOf.ts"
@@ -229,7 +230,9 @@ export const projections = <Name extends string, Event>(
     const receiving = receiveAll(entity)
     /** An event as it arrives at its entity; undefined where it comes on another way. */
     const arrivalOf = (
-      { event, metadata, persistenceId, replication, sequenceNumber, timestamp }: Envelope<Event>
+      { event: { event, payload }, metadata, persistenceId, replication, sequenceNumber, timestamp }: Envelope<
+        AsWritten<Event>
+      >
     ): { readonly id: string; readonly arriving: Arriving<Event> } | WrongReplica | undefined => {
       if (!persistenceId.startsWith(`${name}|`) || !persistenceId.endsWith(suffix)) {
         const { address } = replicas[remote]!
@@ -239,9 +242,9 @@ export const projections = <Name extends string, Event>(
       const from = replication ?? state.migrated(remote, sequenceNumber, timestamp)
       return from.origin === self || elsewhere.has(from.origin)
         ? undefined
-        : { id, arriving: { event, metadata, replication: from, isRelayed: from.origin !== remote } }
+        : { id, arriving: { event, payload, metadata, replication: from, isRelayed: from.origin !== remote } }
     }
-    return EventConsumer.source(stream(entity), {
+    return EventConsumer.source(EventStream.make(name, { codec: asWritten(entity.entityType.codec) }), {
       ...replicas[remote]!,
       // what this one did not need before, as it came on another way, was left out: it is read from the beginning
       name: [`${name}:${remote}`, ...relayed].join("+"),

@@ -227,7 +227,7 @@ export const eventSourcedBehaviour = <Event, State>(
             encoding(about, "an event", () =>
               Arr.map(events, (event, index): Journal.NewEvent => ({
                 id: crypto.randomUUID(),
-                payload: entityType.codec.encodeUnsafe(event),
+                payload: arrived[index]?.payload ?? entityType.codec.encodeUnsafe(event),
                 tags: tags[index]!,
                 metadata: command !== undefined && index === last
                   ? { ...common, ...metadataOf(command) }

@@ -21,6 +21,25 @@ const Replication = Schema.Struct({
   time: Schema.optional(Timestamp.Timestamp)
 })
 
+const Stored = Schema.Struct({
+  event: Schema.Struct({ manifest: Schema.String, bytes: Schema.Uint8Array }),
+  replication: Replication,
+  isRelayed: Schema.Boolean,
+  metadata: Schema.Record(Schema.String, Schema.String)
+})
+
+/** An event that has come, as the journal would have it. */
+const travelling = <A>(codec: EventCodec<A>) =>
+  Stored.pipe(
+    Schema.decodeTo(
+      Schema.Any,
+      SchemaTransformation.transform({
+        decode: ({ event, ...about }) => ({ ...about, event: codec.decodeUnsafe(event), payload: event }),
+        encode: ({ event, payload, ...about }) => ({ ...about, event: payload ?? codec.encodeUnsafe(event) })
+      })
+    )
+  )
+
 /**
  * @internal
  * The command that events of other replicas come with, in their order. The reply says what has become of the first ones, at least of one: the others are to be sent again. Within a process it is passed as it
@@ -29,20 +48,7 @@ const Replication = Schema.Struct({
 export const arrivalOf = <A>(codec: EventCodec<A>) =>
   Rpc.make(arrivalTag, {
     payload: Schema.Struct({
-      arriving: Schema.NonEmptyArray(Schema.Struct({
-        event: Schema.Struct({ manifest: Schema.String, bytes: Schema.Uint8Array }).pipe(
-          Schema.decodeTo(
-            Schema.Any,
-            SchemaTransformation.transform({
-              decode: (payload) => codec.decodeUnsafe(payload),
-              encode: (event) => codec.encodeUnsafe(event)
-            })
-          )
-        ),
-        replication: Replication,
-        isRelayed: Schema.Boolean,
-        metadata: Schema.Record(Schema.String, Schema.String)
-      }))
+      arriving: Schema.NonEmptyArray(travelling(codec))
     }),
     success: Schema.NonEmptyArray(Outcome),
     error: ArrivalError

@@ -2,6 +2,7 @@ import { assert, describe, layer } from "@effect/vitest"
 import type { Metadata } from "@sluice/core/Envelope"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
+import * as PersistenceId from "@sluice/core/PersistenceId"
 import type { ReplicationMetadata } from "@sluice/core/ReplicationMetadata"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as SnapshotStore from "@sluice/core/SnapshotStore"
@@ -224,6 +225,21 @@ export const replicatedTests = (
           yield* receive("a", arriving("us", 1, "a", { metadata: { user: "ada", "sluice.command": "forged" } }))
           const [event] = yield* stored(notes, "a|eu")
           assert.deepStrictEqual({ ...event!.metadata }, { user: "ada" })
+        }))
+
+      it.effect("store an event as its origin has written it, with what is not read here", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName())
+          const { client, receiveAll } = yield* running(notes, "eu")
+          const written = `{"colour":"red","text":"later","_tag":"Added"}`
+          const payload = { manifest: "json.sluice/Added", bytes: new TextEncoder().encode(written) }
+          yield* receiveAll("a", [{ ...arriving("us", 1, "later"), payload }, arriving("us", 2, "plain")])
+          const events = yield* Stream.runCollect(Journal.readEncoded(PersistenceId.parse(`${notes.name}|a|eu`)))
+          assert.deepStrictEqual(
+            Array.from(events, ({ payload }) => [payload!.manifest, new TextDecoder().decode(payload!.bytes)]),
+            [["json.sluice/Added", written], ["json.sluice/Added", `{"_tag":"Added","text":"plain"}`]]
+          )
+          assert.deepStrictEqual((yield* client("a").Get()).notes, ["us#1 later", "us#2 plain"])
         }))
 
       it.effect("refuse an event of a replica that was never configured, by its name", () =>
