@@ -2,6 +2,7 @@ import { fromBinary } from "@bufbuild/protobuf"
 import { assert, describe, it } from "@effect/vitest"
 import { type IncomingCall, unframe } from "@sluice/grpc/Call"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import { StreamOutSchema } from "../src/internal/generated/akka/projection/grpc/event_producer_pb.ts"
 import { CallWriter } from "../src/internal/server/CallWriter.ts"
 import { batchPieces } from "../src/internal/wire/frames.ts"
@@ -64,5 +65,29 @@ describe("the writer of a call", () => {
       assert.deepStrictEqual(written, ["echo 1 database", "echo 1"])
       take()
       assert.deepStrictEqual(written, ["echo 1 database", "echo 1", "echo 1 disk"])
+    }))
+
+  it.effect("need not be waited for after a small event; what comes next waits until that is on its way", () =>
+    Effect.gen(function*() {
+      const { take, writer, written } = yield* writing
+      yield* writer.write(batchPieces([FakeSource.event(1, "a")]))
+      assert.lengthOf(written, 1)
+      const next = yield* Effect.forkChild(writer.write(batchPieces([FakeSource.event(2, "b")])), {
+        startImmediately: true
+      })
+      yield* Effect.yieldNow
+      assert.lengthOf(written, 1)
+      take()
+      yield* Fiber.join(next)
+      assert.lengthOf(written, 2)
+      take()
+      const large = yield* Effect.forkChild(writer.write(batchPieces([FakeSource.event(3, "x".repeat(5_000))])), {
+        startImmediately: true
+      })
+      yield* Effect.yieldNow
+      assert.lengthOf(written, 3)
+      assert.isUndefined(large.pollUnsafe())
+      take()
+      yield* Fiber.join(large)
     }))
 })

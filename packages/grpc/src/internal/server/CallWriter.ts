@@ -5,6 +5,9 @@ import { echoFrame } from "../wire/beats.ts"
 import type { Pieces } from "../wire/frames.ts"
 import type { Share } from "./SendBudget.ts"
 
+/** What is larger is waited for until it is on its way, so that no memory is asked for meanwhile. */
+const little = 4 * 1024
+
 /**
  * @internal
  * Writes to a call, each piece when the one before is on its way: what waits for the other side is not made yet.
@@ -27,7 +30,10 @@ export class CallWriter {
     this.#share = share
   }
 
-  /** Fails at an event that is too large, after those before it. */
+  /**
+   * Fails at an event that is too large, after those before it. A little may not be on its way yet when it ends: whoever looks for more
+   * then need not be woken twice for an event.
+   */
   write(pieces: Pieces): Effect.Effect<void, EventTooLarge> {
     const go: Effect.Effect<void, EventTooLarge> = Effect.suspend(() => {
       if (this.#pending > 0) return Effect.andThen(this.#untilIdle, go)
@@ -37,7 +43,7 @@ export class CallWriter {
         return tooLarge === undefined ? Effect.void : Effect.fail(tooLarge)
       }
       this.#put(frames)
-      return go
+      return frames.length <= little && pieces.isLast() ? Effect.void : go
     })
     return go
   }
@@ -66,8 +72,9 @@ export class CallWriter {
   })
 
   #put(frames: Uint8Array): void {
+    // while the consumer takes nothing, it stands still for as long as it has done, whatever else is written
+    if (this.#pending === 0) this.#share.wrote(true, 0)
     this.#pending += frames.length
-    this.#share.wrote(true, 0)
     this.#call.write(frames, this.#taken)
   }
 

@@ -19,6 +19,8 @@ export type Treatment = "send" | "skip" | "repeat"
 export interface Pieces {
   /** Undefined after the last, or before an event that is too large. */
   readonly next: () => Buffer | undefined
+  /** Whether nothing comes after what `next` has given last. */
+  readonly isLast: () => boolean
   /** The event that no consumer could be sent. */
   readonly tooLarge: () => EventTooLarge | undefined
 }
@@ -72,6 +74,7 @@ export const eventPieces = (
       }
       return writer.length === 0 ? undefined : writer.take()
     },
+    isLast: () => at >= elements.length,
     tooLarge: () => tooLarge
   }
 }
@@ -115,6 +118,7 @@ export const batchPieces = (
       }
       return written > 0 ? writer.takeBatch() : undefined
     },
+    isLast: () => at >= elements.length,
     tooLarge: () => tooLarge
   }
 }
