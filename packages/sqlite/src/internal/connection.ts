@@ -15,9 +15,14 @@ export type Connection = Sqlite.Database
 /** @internal Builds queries over Sluice's tables. */
 export type Db = Kysely<SluiceTables>
 
-/** @internal A statement compiled once; its parameters are in the order in which Kysely writes them. */
+/**
+ * @internal
+ * A statement compiled once; its parameters are in the order in which Kysely writes them. Each has a plus sign, which does nothing: where
+ * a bare parameter may decide how a statement is planned, SQLite compiles it again whenever it is given another value, which takes several
+ * times as long as to run it.
+ */
 export const prepare = (connection: Connection, query: Query<unknown>): Sqlite.Statement<Array<unknown>, any> =>
-  connection.prepare(compile("sqlite", query).sql)
+  connection.prepare(compile("sqlite", query).sql.replaceAll("?", "+?"))
 
 /** @internal */
 export const failed = fromCause("sqlite")
