@@ -124,10 +124,10 @@ export const retryWhileBusy =
       atMost: timeout,
       while: (error: SqlError | StorageError) =>
         error._tag === "SqlError" ? error.reason._tag === "LockTimeoutError" : error.reason === "Busy",
-      schedule: Schedule.jittered(
-        Schedule.min([Schedule.exponential("1 millis", 1.5), Schedule.spaced("20 millis")])
-      )
+      schedule: whileBusy
     })(self)
+
+const whileBusy = Schedule.jittered(Schedule.min([Schedule.exponential("1 millis", 1.5), Schedule.spaced("20 millis")]))
 
 /**
  * Connects for as long as the scope is open.

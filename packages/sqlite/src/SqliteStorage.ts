@@ -65,9 +65,10 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const { file, reader, writer } = yield* connections(filename, lockTimeout)
   if (isTemporary) writer.pragma("synchronous = OFF")
   const sameJournal = new SameJournal(writer)
+  const sessions = makeSessions(writer, file, sameJournal)
   const database = yield* Database.make({
     dialect: "sqlite",
-    sessions: makeSessions(writer, file, sameJournal),
+    sessions,
     // a deferred transaction that begins with a read fails at its first write if another process has committed
     // meanwhile
     beginTransaction: "BEGIN IMMEDIATE",
@@ -84,7 +85,16 @@ const make = Effect.fnUntraced(function*(options: Options) {
   })
   const db = Naming.tables(naming)
   const signals = StorageSignals.make()
-  const journal = yield* makeJournal({ ...options, lockTimeout }, sameJournal, reader, file, database, db, signals)
+  const journal = yield* makeJournal(
+    { ...options, lockTimeout },
+    sameJournal,
+    sessions,
+    reader,
+    file,
+    database,
+    db,
+    signals
+  )
   return SqlStorage.make({ database, db, journal, signals, move: makeMove(writer, database, db) })
 })
 

@@ -34,7 +34,6 @@ export const makeAppender = (
   const begin = connection.prepare("BEGIN IMMEDIATE")
   const commit = connection.prepare("COMMIT")
   const rollback = connection.prepare("ROLLBACK")
-  const dataVersion = connection.prepare<[], number>("PRAGMA data_version").pluck()
   const selectPosition = prepare(
     connection,
     db.selectFrom("sluice_journal").select("position").where("entity_type", "=", "").where("slice", "=", 0)
@@ -74,7 +73,7 @@ export const makeAppender = (
       metadata: ""
     })
   )
-  const writer = uuidBytes(writerId)
+  const writer = Buffer.from(uuidBytes(writerId))
 
   const write = (request: AppendRequest, heads: Heads, now: number): Exit.Exit<Written, SequenceConflict> => {
     const { entityType, events, expected, persistenceId } = request
@@ -135,15 +134,17 @@ export const makeAppender = (
   let version: number | undefined
 
   return {
+    /** The number that changed when another process had committed, as the last batch found it. */
+    version: (): number | undefined => version,
+
     /** In a transaction of its own. Throws SQLITE_BUSY, with nothing written, while another process writes. */
     batch(requests: ReadonlyArray<AppendRequest>, now: number): ReadonlyArray<Answer> {
       file.check()
       begin.run()
       try {
         // read within the transaction, so nobody can commit after it: if it has changed, the cached heads are stale
-        const current = dataVersion.get()
+        const current = journal.check()
         if (current !== version) cached = noHeads()
-        journal.check()
         version = current
         const answers = requests.map((request) => write(request, cached, now))
         commit.run()
@@ -183,4 +184,19 @@ const written = (
   count
 })
 
-const uuidBytes = (uuid: string): Buffer => Buffer.from(uuid.replaceAll("-", ""), "hex")
+/** What is given to a statement is read before the next one is. */
+const bytes = Buffer.alloc(16)
+/** The bytes of a UUID in lower case, until the next is asked for. */
+const uuidBytes = (uuid: string): Buffer => {
+  let at = 0
+  for (let i = 0; i < 36; i += 2) {
+    // a dash is before an even digit
+    if (uuid.charCodeAt(i) === dash) i++
+    bytes[at++] = digit(uuid.charCodeAt(i)) << 4 | digit(uuid.charCodeAt(i + 1))
+  }
+  return bytes
+}
+
+const dash = 45
+/** Of `0` to `9` and `a` to `f`. */
+const digit = (code: number): number => code < 58 ? code - 48 : code - 87

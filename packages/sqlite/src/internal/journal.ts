@@ -16,12 +16,17 @@ import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import type { SqlError } from "effect/sql/SqlError"
 import type { Options } from "../SqliteOptions.ts"
 import { makeAppender } from "./append.ts"
 import { type Connection, type Db, failed, sqlError } from "./connection.ts"
 import type { OpenFile } from "./openFile.ts"
 import { makeReading, type Run } from "./reader.ts"
 import { SameJournal } from "./sameJournal.ts"
+import type { FileSessions } from "./sessions.ts"
+
+/** Whether somebody else has the lock of the file. */
+const isLocked = ({ reason }: SqlError): boolean => reason._tag === "LockTimeoutError"
 
 /** How soon another process's commit is noticed. */
 const pollInterval = "10 millis"
@@ -30,6 +35,7 @@ const pollInterval = "10 millis"
 export const makeJournal: (
   options: Options & { readonly lockTimeout: number },
   sameJournal: SameJournal,
+  sessions: Pick<FileSessions, "isFree">,
   reader: Connection,
   file: OpenFile,
   database: Database.Database["Service"],
@@ -38,6 +44,7 @@ export const makeJournal: (
 ) => Effect.Effect<Journal.Journal["Service"], StorageError, Scope.Scope> = Effect.fnUntraced(function*(
   options,
   sameJournal,
+  sessions,
   reader,
   file,
   database,
@@ -66,6 +73,11 @@ export const makeJournal: (
   // on the connection that writes, it changes only when another connection has committed
   const dataVersion = writer.prepare<[], number>("PRAGMA data_version").pluck()
   let version: number | undefined
+  const tellOfOthers = (current: number | undefined): void => {
+    if (current !== undefined && current === version) return
+    version = current
+    signals.signalAll()
+  }
   const lookForOthers = (): void => {
     let current: number | undefined
     try {
@@ -73,17 +85,16 @@ export const makeJournal: (
     } catch {
       // another process is recovering the log
     }
-    if (current !== undefined && current === version) return
-    version = current
-    signals.signalAll()
+    tellOfOthers(current)
   }
   /** Tells first of what others have committed before. A reader here counts the signals of all slices. */
-  const ownSignals: Pick<StorageSignals, "appended"> = {
+  const signalsAfter = (tell: () => void): Pick<StorageSignals, "appended"> => ({
     appended: (entityType, _slices, events) => {
-      lookForOthers()
+      tell()
       signals.appended(entityType, undefined, events)
     }
-  }
+  })
+  const ownSignals = signalsAfter(lookForOthers)
   let lost: string | undefined
   const lookAtFile = Effect.suspend(() => {
     const path = file.lost()
@@ -107,21 +118,37 @@ export const makeJournal: (
     sameJournal
   )
   const microseconds = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos / 1000n))
+  type Requests = Parameters<typeof appender.batch>[0]
+  const batch = (requests: Requests) =>
+    Effect.flatMap(
+      microseconds,
+      (now) => Effect.try({ try: () => appender.batch(requests, now), catch: sqlError("append") })
+    )
+  /** Waits for the connection, and then for the lock of the file. */
+  const waitAndBatch = (requests: Requests) =>
+    Effect.scoped(Effect.andThen(database.sql.reserve, Database.retryWhileBusy(options.lockTimeout)(batch(requests))))
+  const laneSignals = signalsAfter(() => tellOfOthers(appender.version()))
   const lane = yield* AppendLane.make<AppendLane.Answer>({
     maxEvents: 200,
     maxBytes: 1024 * 1024,
     write: (requests) =>
-      Effect.flatMap(
-        microseconds,
-        (now) => Effect.try({ try: () => appender.batch(requests, now), catch: sqlError("append") })
-      ).pipe(
-        Database.retryWhileBusy(options.lockTimeout),
-        Effect.mapError(fromSqlError("append")),
-        (self) => Effect.andThen(Effect.mapError(database.sql.reserve, fromSqlError("append")), self),
-        Effect.scoped,
-        // the append may have been committed all the same, without being announced
-        Effect.tapError(() => Effect.sync(() => (version = undefined))),
-        Effect.tap((answers) => Effect.sync(() => Append.announce(ownSignals, requests, answers)))
+      Effect.matchEffect(
+        Effect.suspend(() =>
+          sessions.isFree()
+            ? Effect.catchIf(batch(requests), isLocked, () => waitAndBatch(requests))
+            : waitAndBatch(requests)
+        ),
+        {
+          onFailure: (error) => {
+            // the append may have been committed all the same, without being announced
+            version = undefined
+            return Effect.fail(fromSqlError("append")(error))
+          },
+          onSuccess: (answers) => {
+            Append.announce(laneSignals, requests, answers)
+            return Effect.succeed(answers)
+          }
+        }
       )
   })
 

@@ -1,20 +1,29 @@
 import Sqlite from "better-sqlite3"
 import * as Fs from "node:fs"
 
+const quietly = { throwIfNoEntry: false } as const
+
 /** Which file a path leads to; undefined where there is none, or none that can be reached. */
-const identityOf = (path: string): string | undefined => {
+const fileAt = (path: string): Pick<Fs.Stats, "dev" | "ino"> | undefined => {
   try {
-    const stat = Fs.statSync(path, { throwIfNoEntry: false })
-    return stat && `${stat.dev} ${stat.ino}`
+    return Fs.statSync(path, quietly)
   } catch {
     // such as a folder that may not be entered any more
     return undefined
   }
 }
 
+/** A path, and the file that it led to. */
 interface Known {
   readonly path: string
-  readonly identity: string | undefined
+  readonly dev: number | undefined
+  readonly ino: number | undefined
+}
+
+/** Whether the path leads to the file that it led to. */
+const isThere = ({ dev, ino, path }: Known): boolean => {
+  const found = fileAt(path)
+  return found !== undefined && found.ino === ino && found.dev === dev
 }
 
 /**
@@ -33,20 +42,21 @@ export class OpenFile {
     // SQLite puts what belongs to a file beside it, and not beside a link to it
     this.real = Fs.realpathSync(absolutePath)
     this.#files = [absolutePath, `${this.real}-wal`, `${this.real}-shm`]
-      .map((path) => ({ path, identity: identityOf(path) }))
+      .map((path) => {
+        const found = fileAt(path)
+        return { path, dev: found?.dev, ino: found?.ino }
+      })
   }
 
   /** A path that leads to another file, or to none. */
   lost(): string | undefined {
-    return this.#files.find(({ identity, path }) => identity === undefined || identityOf(path) !== identity)?.path
+    for (const known of this.#files) if (!isThere(known)) return known.path
+    return undefined
   }
 
   /** Whether others may have written what this process does not know of, as files are there in place of those that were lost. */
   get isReplaced(): boolean {
-    return this.#files.some(({ identity, path }) => {
-      const found = identityOf(path)
-      return found !== undefined && found !== identity
-    })
+    return this.#files.some((known) => fileAt(known.path) !== undefined && !isThere(known))
   }
 
   /** To be called before something is written or committed, and after a commit, before anybody is told of it. Throws where a file is lost. */

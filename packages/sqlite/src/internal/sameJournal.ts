@@ -26,13 +26,13 @@ export class SameJournal {
     this.#expected = { identity, select: () => select.get("journal") }
   }
 
-  check(): void {
-    if (this.#expected === undefined) return
+  /** Returns the number that changes when somebody else has committed. */
+  check(): number | undefined {
     const version = this.#dataVersion.get()
-    if (version === this.#version) return
+    if (this.#expected === undefined || version === this.#version) return version
     const { identity, select } = this.#expected
     const problem = JournalIdentity.problem(identity, select())
     if (problem !== undefined) throw problem
-    this.#version = version
+    return this.#version = version
   }
 }
