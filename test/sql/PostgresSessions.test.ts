@@ -219,6 +219,63 @@ layer(server, { excludeTestServices: true, timeout: "3 minutes" })("PostgreSQL",
       }).pipe(Effect.scoped, (effect) => Effect.flatMap(limited, (options) => on(options)(effect))))
   })
 
+  describe("a statement that was prepared as it runs again and again", () => {
+    it.effect("is none of the events' fault when its table has changed meanwhile", () =>
+      Effect.gen(function*() {
+        const there = yield* (yield* Server).place
+        yield* Effect.gen(function*() {
+          yield* within(there, "CREATE TABLE handled (event int)")
+          const all = Array.from({ length: 10 }, (_, i) => i)
+          yield* Effect.forEach(all, (event) => append(`${event}`), { discard: true })
+          let prepared = 0
+          let changes = 0
+          const change = (statement: string) => {
+            changes++
+            return within(there, statement)
+          }
+          const projection = Source.journal(Note).pipe(
+            Projection.exactlyOnce("outdated", ({ event }) =>
+              Effect.gen(function*() {
+                if (event === "6") {
+                  const [row] = yield* query<{ n: number }>("SELECT count(*)::int AS n FROM pg_prepared_statements")
+                  prepared = Math.max(prepared, row!.n)
+                }
+                if (event === "6" && changes === 0) yield* change("ALTER TABLE handled ALTER COLUMN event TYPE text")
+                if (event === "8" && changes === 1) yield* change("ALTER TABLE handled ADD COLUMN note text")
+                yield* Tables.run(sql`SELECT * FROM handled WHERE ${Number(event)}::int > 0`)
+                yield* Tables.run(sql`INSERT INTO handled (event) VALUES (${event}) RETURNING *`)
+              })),
+            Projection.recovery(RecoveryStrategy.skip)
+          )
+          yield* Layer.build(Projection.layer(projection))
+          yield* ProjectionStatus.caughtUp("outdated")
+          const rows = yield* query<{ event: string }>("SELECT event FROM handled ORDER BY event")
+          assert.deepStrictEqual(rows.map(({ event }) => event), all.map(String))
+          const [status] = yield* ProjectionStatus.status("outdated")
+          assert.deepInclude(status, { skipped: 0 })
+          assert.isAbove(prepared, 0)
+          assert.strictEqual(changes, 2)
+        }).pipe(on({ ...there, poolSize: 2 }))
+      }).pipe(Effect.scoped))
+
+    it.effect("runs outside of a transaction as if it had not been prepared", () =>
+      Effect.gen(function*() {
+        const there = yield* (yield* Server).place
+        yield* Effect.gen(function*() {
+          const { run } = yield* Database
+          yield* within(there, "CREATE TABLE numbers (n int)")
+          const insert = (n: unknown) => run(sql<object>`INSERT INTO numbers VALUES (${n}) RETURNING *`)
+          for (let n = 0; n < 5; n++) assert.deepStrictEqual(yield* insert(n), [{ n }])
+          assert.lengthOf(yield* query("SELECT FROM pg_prepared_statements WHERE statement LIKE '%numbers%'"), 1)
+          yield* within(there, "ALTER TABLE numbers ALTER COLUMN n TYPE text", "ALTER TABLE numbers ADD COLUMN m int")
+          assert.deepStrictEqual(yield* insert("five"), [{ n: "five", m: null }])
+          yield* within(there, "DROP TABLE numbers")
+          const { reason } = yield* Effect.flip(insert("six"))
+          assert.strictEqual((reason.cause as { readonly code?: string }).code, "42P01")
+        }).pipe(on({ ...there, poolSize: 1 }))
+      }).pipe(Effect.scoped))
+  })
+
   describe("a session", () => {
     it.effect("is what the storage sets it to, whatever the role is set to", () =>
       Effect.gen(function*() {

@@ -12,9 +12,11 @@ import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
 import Pg from "pg"
 import type { Options } from "../PostgresOptions.ts"
+import { Begun } from "./Begun.ts"
 import { isCursor, limit } from "./cursor.ts"
 import { budget, destroy, leave } from "./leave.ts"
 import { keepsSessions } from "./pooler.ts"
+import { Prepared, type Sharing } from "./Prepared.ts"
 import { settingsOf, settle } from "./session.ts"
 
 /** @internal For how long a transaction may be idle, in milliseconds. */
@@ -69,6 +71,7 @@ interface Config extends Pg.ClientConfig {
   /** What its session is set to. */
   readonly settings: Readonly<Record<string, string>>
   readonly journal: KnownJournal
+  readonly sharing: Sharing
 }
 
 /** @internal Which journal the storage has opened, once that is known: each new connection has to find the same one. */
@@ -114,6 +117,7 @@ export const configOf = (
     keepAlive: true,
     types,
     journal,
+    sharing: { isKept: true },
     settings: {
       ...settingsOf({
         statementTimeout,
@@ -151,11 +155,15 @@ export class Client extends Pg.Client {
   isMisled = false
   /** A query may have left something in the session that the next query must not find. */
   isChanged = false
+  /** Begins a transaction with the next query that has parameters. */
+  beginsWith: string | undefined
+  private readonly prepared: Prepared
   private ended: Promise<void> | undefined
 
   constructor(config: Config) {
     super(config)
     this.config = config
+    this.prepared = new Prepared(config.sharing)
     // without a listener, an error that the server sends between two queries would end the process
     this.on("error", () => {})
   }
@@ -225,6 +233,7 @@ export class Client extends Pg.Client {
       const { connection } = this as any
       connection.parsedStatements = {}
       connection.submittedNamedStatements = {}
+      this.prepared.forget()
       await settle(this, null)
       this.isChanged = false
     } finally {
@@ -241,6 +250,7 @@ export class Client extends Pg.Client {
       ? (query as { readonly text?: string }).text
       : undefined
     if (sql !== undefined && mayChangeSession("postgres", sql)) this.isChanged = true
+    if (typeof query === "string" && values?.length > 0) return this.run(query, values)
     if (isCursor(query)) limit(query, this, queryTimeout)
     const result = (super.query as (...args: Array<any>) => any)(
       typeof query === "string"
@@ -252,6 +262,38 @@ export class Client extends Pg.Client {
       callback
     )
     if (result instanceof Promise) result.catch((error) => this.observe(error))
+    return result
+  }
+
+  /** A statement with parameters, which is prepared when it has run a few times. Begins a transaction if it is told to. */
+  private async run(text: string, values: Array<unknown>): Promise<Pg.QueryResult> {
+    const { beginsWith, prepared } = this
+    this.beginsWith = undefined
+    const name = prepared.nameOf(text, values)
+    const config = { text, ...(name === undefined ? {} : { name }) }
+    try {
+      const result = beginsWith === undefined
+        ? await this.query({ ...config, values })
+        : await this.submit(new Begun(beginsWith, config, values))
+      if (name === undefined) prepared.succeeded(text)
+      return result
+    } catch (error) {
+      const reason = name === undefined ? error : prepared.errorOf(error)
+      const isAlone = beginsWith === undefined && this.getTransactionStatus() === "I"
+      if (reason === error || !isAlone) throw reason
+      // nothing of it was executed. Before others get the session, what is prepared there goes
+      this.isChanged = true
+      return this.query({ text, values })
+    }
+  }
+
+  private submit(query: Begun): Promise<Pg.QueryResult> {
+    const result = new Promise<Pg.QueryResult>((resolve, reject) => {
+      query.query_timeout = this.config.queryTimeout
+      query.callback = (error, result) => error ? reject(error) : resolve(result)
+      this.query(query)
+    })
+    result.catch((error) => this.observe(error))
     return result
   }
 

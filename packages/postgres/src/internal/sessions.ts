@@ -1,7 +1,8 @@
 import type { Session, Sessions, TransactionStatus } from "@sluice/sql/adapter/Session"
-import { type DatabaseConnection, PostgresDriver } from "kysely"
+import { CompiledQuery, type DatabaseConnection, PostgresDriver } from "kysely"
 import type Pg from "pg"
 import Cursor from "pg-cursor"
+import { notBegun } from "./Begun.ts"
 import type { Client } from "./client.ts"
 import { ControlClient } from "./pool.ts"
 
@@ -33,9 +34,20 @@ export const makeSessions = (pool: Pg.Pool): Sessions => {
         throw signal.reason
       }
       const status = () => statuses[client.getTransactionStatus() ?? ""]
+      const connection = await connectionOf(client)
       return {
-        connection: await connectionOf(client),
+        connection,
         status,
+        begin: async (sql, first) => {
+          if (first !== undefined && first.parameters.length > 0) {
+            client.beginsWith = sql
+            return connection.executeQuery(first)
+          }
+          await connection.executeQuery(CompiledQuery.raw(sql)).catch((error) => {
+            throw notBegun(sql, error)
+          })
+          return first === undefined ? { rows: [] } : connection.executeQuery(first)
+        },
         // the error of a statement arrives before the server's word on the transaction
         ask: async () => {
           await client.query("")

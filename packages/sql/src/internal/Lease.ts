@@ -60,6 +60,8 @@ export class Lease implements Connection {
   private state: TransactionState = idle
   private isLost = false
   private readonly met = new Trouble()
+  /** How the transaction begins, together with its first statement; undefined once it has begun. */
+  private toBegin: string | undefined
   /** In nanoseconds of the monotonic clock; undefined while a statement runs. */
   private idleSince: bigint | undefined
   private readonly nesting = Nesting.make(blocked)
@@ -104,7 +106,14 @@ export class Lease implements Connection {
     })
   }
 
+  /** Where the driver can, it begins with its first statement. */
   begin(sql: string): Effect.Effect<void, SqlError> {
+    if (this.session.begin !== undefined) {
+      return Effect.sync(() => {
+        this.toBegin = sql
+        this.state = open
+      })
+    }
     return this.inTurn(
       Effect.andThen(
         this.send({ operation: "begin", sql, means: ofStorage }),
@@ -145,7 +154,19 @@ export class Lease implements Connection {
   }
 
   commit(): Effect.Effect<void, SqlError> {
-    return this.inTurn(Effect.flatMap(
+    return this.inTurn(Effect.suspend(() => this.toBegin === undefined ? this.commitBegun() : this.endUnbegun()))
+  }
+
+  /** Nothing was sent, and so there is nothing to end. */
+  private endUnbegun(): Effect.Effect<void> {
+    return Effect.sync(() => {
+      this.toBegin = undefined
+      this.state = over
+    })
+  }
+
+  private commitBegun(): Effect.Effect<void, SqlError> {
+    return Effect.flatMap(
       // statements that a fiber has sent since the effect ended count as well
       Effect.andThen(
         this.check,
@@ -163,12 +184,13 @@ export class Lease implements Connection {
           return Effect.void
         })
       }
-    )).pipe(Effect.tapError((error) => this.meet(error)))
+    ).pipe(Effect.tapError((error) => this.meet(error)))
   }
 
   /** Ends the transaction. Where that fails, the connection is closed, which ends it as well. */
   rollback(): Effect.Effect<void> {
     return this.inTurn(Effect.suspend(() => {
+      if (this.toBegin !== undefined) return this.endUnbegun()
       if (this.state._tag === "Over" || this.isLost) return Effect.sync(() => void (this.state = over))
       this.state = idle
       // SQLite may have rolled back already, and would fail
@@ -195,7 +217,10 @@ export class Lease implements Connection {
 
   /** Runs an effect that talks to the driver itself, as a statement. */
   direct<A>(operation: string, f: () => A): Effect.Effect<A, SqlError> {
-    return this.inTurnOfLevel(this.answered({ operation, sql: "" }, async () => f()))
+    return this.inTurnOfLevel(this.answered({ operation, sql: "" }, async () => {
+      await this.beginNow()
+      return f()
+    }))
   }
 
   private inTurn<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
@@ -335,7 +360,14 @@ export class Lease implements Connection {
 
   private raw(statement: Statement<QueryResult<any>>, parameters: ReadonlyArray<unknown>) {
     const query = CompiledQuery.raw(statement.sql, parameters as Array<unknown>)
-    return this.answered(statement, () => this.session.connection.executeQuery<any>(query))
+    return this.answered(statement, () => this.beginNow(query) ?? this.session.connection.executeQuery<any>(query))
+  }
+
+  /** Begins the transaction, with its first statement if that is given. Undefined if it has begun. */
+  private beginNow(first?: CompiledQuery<any>): Promise<QueryResult<any>> | undefined {
+    const sql = this.toBegin
+    this.toBegin = undefined
+    return sql === undefined ? undefined : this.session.begin!(sql, first)
   }
 
   private query(sql: string, parameters: ReadonlyArray<unknown>) {
@@ -406,6 +438,7 @@ export class Lease implements Connection {
               { operation: "stream", sql, settles: (rows) => rows.length < chunkSize, stream: iterator },
               async () => {
                 this.stream = undefined
+                await this.beginNow()
                 const rows = await gather(iterator)
                 if (rows.length === chunkSize) this.stream = iterator
                 return rows

@@ -1,0 +1,83 @@
+import { statementName } from "./statementName.ts"
+
+/** So many statements, of at most such a length, are known of a connection, and prepared on it. */
+const maxKnown = 200
+const maxPrepared = 50
+const maxLength = 4_000
+
+/** How often a statement has succeeded on a connection before it is prepared there: most texts come once. */
+const often = 3
+
+/**
+ * The class of errors in what a statement names, those of values that are of no such type or too large for it, and those of a session that has not what was
+ * prepared, or has it twice, or with other columns.
+ */
+const mayBeOutdated = /^(42...|22003|22P02|26000|0A000)$/
+const otherSession = /^(42P05|26000)$/
+
+/** @internal What is common to the connections of a pool: whether they keep what was prepared. */
+export interface Sharing {
+  isKept: boolean
+}
+
+/**
+ * @internal
+ * The statements that were run on a connection, and those that are prepared, so that the server parses and plans them once. Each that is prepared
+ * has succeeded there before: where it does not any more, somebody may have changed a table or the session, and another connection finds out.
+ */
+export class Prepared {
+  readonly #sharing: Sharing
+  readonly #times = new Map<string, number>()
+  readonly #names = new Map<string, string>()
+
+  constructor(sharing: Sharing) {
+    this.#sharing = sharing
+  }
+
+  /** The name that a statement is to be prepared by; undefined if it is not to be. */
+  nameOf(sql: string, values: ReadonlyArray<unknown>): string | undefined {
+    const known = this.#names.get(sql)
+    if (known !== undefined) return known
+    if (!this.#sharing.isKept || this.#names.size === maxPrepared || sql.length > maxLength) return undefined
+    if (this.#times.get(sql) !== often || !isPlannedOnce(sql, values)) return undefined
+    const name = statementName("run", sql)
+    this.#times.delete(sql)
+    this.#names.set(sql, name)
+    return name
+  }
+
+  /** A statement that has no name has succeeded. */
+  succeeded(sql: string): void {
+    const times = this.#times.get(sql) ?? 0
+    if (times === often || sql.length > maxLength) return
+    if (times === 0 && this.#times.size === maxKnown) this.#times.clear()
+    this.#times.set(sql, times + 1)
+  }
+
+  /** The session has nothing prepared any more. */
+  forget(): void {
+    this.#times.clear()
+    this.#names.clear()
+  }
+
+  /** The error of a statement that was prepared, or one that says that the session is to be left and the statement tried again in another one. */
+  errorOf(error: unknown): unknown {
+    const code = String((error as { readonly code?: unknown } | undefined)?.code)
+    if (!mayBeOutdated.test(code)) return error
+    if (otherSession.test(code)) this.#sharing.isKept = false
+    return Object.assign(
+      new Error(`what was prepared in the session does not fit any more: ${(error as Error).message}`, {
+        cause: error
+      }),
+      { code: "ECONNABORTED" }
+    )
+  }
+}
+
+/**
+ * Whether a statement is planned as well without its values. A plan that is kept is one for arrays of ten elements, which is a bad one where a
+ * table is joined with longer ones.
+ */
+const isPlannedOnce = (sql: string, values: ReadonlyArray<unknown>): boolean =>
+  !/\bunnest\b/i.test(sql) || !values.some(Array.isArray) ||
+  /^\s*insert\b/i.test(sql) && !/\bjoin\b/i.test(sql) && sql.match(/\bfrom\b/gi)?.length === 1

@@ -1,0 +1,78 @@
+import { assert, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type { Scope } from "effect/Scope"
+import Pg from "pg"
+import { inject } from "vitest"
+import { Begun } from "../src/internal/Begun.ts"
+
+const connect: Effect.Effect<Pg.Client, never, Scope> = Effect.acquireRelease(
+  Effect.promise(async () => {
+    const client = new Pg.Client({ connectionString: inject("postgres") })
+    await client.connect()
+    await client.query("CREATE TEMP TABLE written (n int UNIQUE)")
+    return client
+  }),
+  (client) => Effect.promise(() => client.end())
+)
+
+const run = (client: Pg.Client, begin: string, config: object, values: ReadonlyArray<unknown>) =>
+  Effect.tryPromise({
+    try: () =>
+      new Promise<Pg.QueryResult>((resolve, reject) => {
+        const query = new Begun(begin, config, values)
+        query.callback = (error, result) => error ? reject(error) : resolve(result)
+        client.query(query as never)
+      }),
+    catch: (error) => error as Error & { readonly code?: string; readonly cause?: { readonly code?: string } }
+  })
+
+const written = (client: Pg.Client) =>
+  Effect.promise(async () => (await client.query("SELECT n FROM written ORDER BY n")).rows.map(({ n }) => n))
+
+const insert = { text: "INSERT INTO written VALUES ($1::int) RETURNING n AS number" }
+
+it.live("a statement begins its transaction, and tells of itself alone", () =>
+  Effect.gen(function*() {
+    const client = yield* connect
+    for (const name of [undefined, "kept", "kept"]) {
+      const config = name === undefined ? insert : { ...insert, name }
+      const { command, rows } = yield* run(client, "BEGIN ISOLATION LEVEL SERIALIZABLE", config, [7])
+      assert.deepStrictEqual({ command, rows }, { command: "INSERT", rows: [{ number: 7 }] })
+      assert.strictEqual(client.getTransactionStatus(), "T")
+      const { rows: levels } = yield* Effect.promise(() => client.query("SHOW transaction_isolation"))
+      assert.deepStrictEqual(levels, [{ transaction_isolation: "serializable" }])
+      yield* Effect.promise(() => client.query("ROLLBACK"))
+      assert.deepStrictEqual(yield* written(client), [])
+    }
+  }).pipe(Effect.scoped))
+
+it.live("a statement that fails is told from the one that begins its transaction, and is not prepared then", () =>
+  Effect.gen(function*() {
+    const client = yield* connect
+    const failed = yield* Effect.flip(run(client, "BEGIN", { text: "SELECT $1::int / 0", name: "divides" }, [1]))
+    assert.strictEqual(failed.code, "22012")
+    assert.strictEqual(client.getTransactionStatus(), "E")
+    yield* Effect.promise(() => client.query("ROLLBACK"))
+    const missing = { text: "SELECT * FROM missing WHERE n = $1", name: "missing" }
+    for (let i = 0; i < 2; i++) {
+      assert.strictEqual((yield* Effect.flip(run(client, "BEGIN", missing, [1]))).code, "42P01")
+      yield* Effect.promise(() => client.query("ROLLBACK"))
+    }
+    // the driver cannot even send it
+    const circular: Record<string, unknown> = {}
+    circular["self"] = circular
+    const unsent = yield* Effect.flip(run(client, "BEGIN", { text: "SELECT $1::text" }, [circular]))
+    assert.include(unsent.message, "circular")
+    yield* Effect.promise(() => client.query("ROLLBACK"))
+    assert.strictEqual(client.getTransactionStatus(), "I")
+  }).pipe(Effect.scoped))
+
+it.live("a statement is not executed when its transaction does not begin, which is no fault of its own", () =>
+  Effect.gen(function*() {
+    const client = yield* connect
+    const failed = yield* Effect.flip(run(client, "BEGIN ISOLATION LEVEL NONE", insert, [7]))
+    assert.strictEqual(failed.code, "ECONNABORTED")
+    assert.strictEqual(failed.cause?.code, "42601")
+    assert.strictEqual(client.getTransactionStatus(), "I")
+    assert.deepStrictEqual(yield* written(client), [])
+  }).pipe(Effect.scoped))
