@@ -21,7 +21,7 @@ import type { Entity } from "./Entity.ts"
 import { outsideTransactions, type Runner, Runs } from "./EntityClient.ts"
 import { EntityConflict, type EntityError, EntityUnreachable, Overloaded } from "./EntityError.ts"
 import { entityActive, entityPassivated } from "./EntityMetrics.ts"
-import { bytesOf, defaultMaxBytes } from "./internal/commandBytes.ts"
+import { bytesOfCommand, defaultMaxBytes } from "./internal/commandBytes.ts"
 import { commandsThatWait } from "./internal/commandsThatWait.ts"
 import { maxAttempts, pauseAfter } from "./internal/conflicts.ts"
 import { handle, isOutdated } from "./internal/handle.ts"
@@ -443,7 +443,7 @@ const activating = Effect.fnUntraced(function*<Held>(
     Effect.withFiber((fiber) =>
       Effect.callback((answer) => {
         if (isClosing) return answer(Effect.fail(unreachable(id, false)))
-        let taken = bytesOf(command.payload)
+        let taken = bytesOfCommand(command)
         if (!hasRoom(taken)) return answer(overloaded(id, "memory", fiber.context))
         const activation = activate(id)
         if (activation === undefined) return answer(overloaded(id, "activations", fiber.context))

@@ -39,6 +39,8 @@ export interface Command {
    * is not executed.
    */
   readonly beginsWithin?: number | undefined
+  /** What its payload takes in memory, in bytes, where the sender knows it; it is counted where nothing is said. */
+  readonly bytes?: number | undefined
 }
 
 /** How much metadata a command may have, in bytes of UTF-8. */

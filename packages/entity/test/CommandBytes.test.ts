@@ -9,7 +9,7 @@ import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
-import { bytesOf } from "../src/internal/commandBytes.ts"
+import { bytesOf, bytesOfCommand } from "../src/internal/commandBytes.ts"
 
 it("a command takes the bytes of its texts and binary data, wherever they are, and of each once", () => {
   const text = "x".repeat(1_000)
@@ -37,6 +37,9 @@ it("a command takes the bytes of its texts and binary data, wherever they are, a
     ] as const
   ) assert.closeTo(bytesOf(payload), size + 150, 110)
   assert.isAbove(bytesOf(Array.from({ length: 1_000 }, (_, n) => n)), 10_000)
+  const command = { tag: "Put", payload: text, commandId: undefined }
+  assert.strictEqual(bytesOfCommand(command), bytesOf(text))
+  assert.closeTo(bytesOfCommand({ ...command, bytes: 50_000 }), 50_000, 200)
 })
 
 it.effect("commands of entities that run the plain way have a bound for their bytes as well", () => {

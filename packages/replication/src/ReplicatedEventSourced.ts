@@ -449,7 +449,8 @@ export const receiveAll = <Name extends string, Event>(
     ): Effect.Effect<ReadonlyArray<Outcome>, ArrivalError | EntityError> => {
       if (arriving.length === 0) return Effect.succeed([])
       const payload = { arriving: arriving.slice(0, most) }
-      return Effect.matchEffect(runner.send(id, { tag: arrivalTag, payload, commandId: undefined }), {
+      const command = { tag: arrivalTag, payload, commandId: undefined, bytes: bytesOf(payload.arriving) }
+      return Effect.matchEffect(runner.send(id, command), {
         onFailure: (error) => {
           const { length } = payload.arriving
           // halves find the one that is at fault in few turns, and store those before it in few as well
@@ -478,6 +479,21 @@ export const receiveAll = <Name extends string, Event>(
         Infinity
       )
   })
+
+/** What is in memory of an event besides its content, and of the content, which is there as it is written and as it is read. */
+const overhead = 500
+const copies = 2
+
+/** What events take in memory, roughly; undefined where it is not known how large one is. */
+const bytesOf = (arriving: ReadonlyArray<Arriving<unknown>>): number | undefined => {
+  let bytes = 0
+  for (const { metadata, payload } of arriving) {
+    if (payload === undefined) return undefined
+    bytes += overhead + copies * payload.bytes.length
+    for (const key in metadata) bytes += overhead / 10 + key.length + metadata[key]!.length
+  }
+  return bytes
+}
 
 /** Whether an error of several events may be that of one of them, so that nothing was written. */
 const isOfSome = ({ _tag }: EntityError): boolean =>

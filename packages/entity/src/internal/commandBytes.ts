@@ -1,3 +1,5 @@
+import type { Command } from "../Behaviour.ts"
+
 /** @internal How many bytes the commands of a type may take in a process, with what is remembered of them. */
 export const defaultMaxBytes = 256 * 1024 * 1024
 
@@ -37,3 +39,7 @@ export const bytesOf = (payload: unknown): number => {
   }
   return bytes
 }
+
+/** @internal What a command takes, as its sender says, or as is counted. */
+export const bytesOfCommand = ({ bytes, payload }: Command): number =>
+  bytes === undefined ? bytesOf(payload) : overhead.command + bytes

@@ -5,7 +5,7 @@ import type { Answer, Command } from "../Behaviour.ts"
 import type { Entity } from "../Entity.ts"
 import { Runs } from "../EntityClient.ts"
 import { EntityConflict, type EntityError, Overloaded } from "../EntityError.ts"
-import { bytesOf, defaultMaxBytes as maxBytes } from "./commandBytes.ts"
+import { bytesOfCommand, defaultMaxBytes as maxBytes } from "./commandBytes.ts"
 import { commandsThatWait } from "./commandsThatWait.ts"
 import { maxAttempts, pauseAfter } from "./conflicts.ts"
 import { handle } from "./handle.ts"
@@ -78,7 +78,7 @@ export const plain = <Name extends string, Rpcs extends Rpc.Any, R>(
       return {
         send: (id, command) =>
           Effect.withFiber(({ context }) => {
-            const more = bytesOf(command.payload)
+            const more = bytesOfCommand(command)
             if (bytes > 0 && bytes + more > maxBytes) {
               commands.refused("memory", context)
               return new Overloaded({ entityType, id, full: "memory", limit: maxBytes })

@@ -72,9 +72,11 @@ export const replicatedTests = (
     const receive = yield* Effect.provideContext(ReplicatedEventSourced.receive(notes), context)
     const runner = Context.get(context, Runs(notes.name))
     let sent = 0
+    let bytes: number | undefined
     const counting: Runner = {
       send: (id, command) => {
         sent++
+        bytes = command.bytes
         return runner.send(id, command)
       }
     }
@@ -88,7 +90,9 @@ export const replicatedTests = (
       receive,
       receiveAll,
       /** How many commands those have led to that were received together. */
-      sent: () => sent
+      sent: () => sent,
+      /** What the last of them says that it takes in memory. */
+      bytes: () => bytes
     }
   })
 
@@ -434,6 +438,21 @@ export const replicatedTests = (
           assert.deepStrictEqual(yield* plain("a").Get(), yield* client("a").Get())
           assert.deepStrictEqual(yield* plain("a").Version(), { eu: 1, us: 9, ap: 7 })
           assert.deepStrictEqual(yield* again("a", []), [])
+        }))
+
+      it.effect("take what comes together for as much memory as its events and their metadata need", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName())
+          const { bytes, receiveAll } = yield* running(notes, "eu")
+          const large = (n: number) => {
+            const one = arriving("us", n, "x".repeat(10_000), { metadata: { user: "y".repeat(10_000) } })
+            return { ...one, payload: notes.entityType.codec.encodeUnsafe(one.event) }
+          }
+          yield* receiveAll("a", [large(1), large(2)])
+          assert.isAtLeast(bytes()!, 60_000)
+          assert.isAtMost(bytes()!, 70_000)
+          yield* receiveAll("a", [arriving("us", 3, "without what was written")])
+          assert.isUndefined(bytes())
         }))
 
       it.effect("store of what comes together as many events at once as a decision may have", () =>
