@@ -333,8 +333,7 @@ const lineages = <Event, State>(
         for (const { event, isRelayed, metadata, payload, replication } of arriving) {
           const { origin, originSequenceNumber } = replication
           const about = { entityType: name, id, origin, originSequenceNumber }
-          const count = sequenceNumber + stored.length
-          const arrival = state.arrive(after, { self, replicas, count }, replication, isRelayed === true)
+          const arrival = state.arrive(after, { self, replicas }, replication, isRelayed === true)
           if (arrival._tag === "Own" || arrival._tag === "Duplicate") {
             outcomes.push(arrival._tag)
             continue
@@ -345,7 +344,7 @@ const lineages = <Event, State>(
             case "UnknownReplica":
               return Decision.fail(new UnknownReplica({ ...about, replicas: [...replicas] }))
             case "EventsLost":
-              return Decision.fail(new EventsLost({ ...about, self, seen: arrival.seen, last: count }))
+              return Decision.fail(new EventsLost({ ...about, self, seen: arrival.seen, last: arrival.last }))
             case "HistoryForked": {
               const { number: last, time: lastTime } = arrival.last
               return Decision.fail(new HistoryForked({ ...about, time: replication.time!, last, lastTime }))

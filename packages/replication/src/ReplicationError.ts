@@ -56,15 +56,15 @@ export class UnknownReplica
 export class EventsLost extends ExpectedError.TaggedError<EventsLost>("@sluice/replication/EventsLost")("EventsLost", {
   ...About,
   self: Schema.String,
-  /** The number of the last event of this replica that the other one has seen, and of the last event that is here. */
+  /** The number of the last event of this replica that the other one has seen, and of the last one that was written here. */
   seen: Schema.Int,
   last: Schema.Int
 }) {
   readonly isRetryable = true
   override get message(): string {
-    return `${
-      eventOf(this)
-    } is refused: it has seen event ${this.seen} of this replica, '${this.self}', whose journal ends with ${this.last}. ` +
+    return `${eventOf(this)} is refused: it has seen event ${this.seen} of this replica, '${this.self}', where ${
+      this.last === 0 ? "none was written" : `event ${this.last} is the last one that was written`
+    }. ` +
       "Events were lost here, as by a backup that was restored: restore a later one, or have this replica begin anew under another id"
   }
 }

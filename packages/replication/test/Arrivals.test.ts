@@ -33,7 +33,7 @@ class Replica {
 
   receive(event: ReplicationMetadata, now: number, isRelayed = false): state.Arrival["_tag"] {
     const { self } = this
-    const { _tag } = state.arrive(this.known, { self, replicas, count: this.journal.length }, event, isRelayed)
+    const { _tag } = state.arrive(this.known, { self, replicas }, event, isRelayed)
     if (_tag === "Stored") this.#store(state.received(this.known, event, Timestamp.make(now)))
     return _tag
   }
@@ -207,6 +207,18 @@ describe("an event", () => {
   it("that has seen what the replica has lost is refused", () => {
     assert.strictEqual(one().receive(event("us", 1, { eu: 1 }), 0), "Stored")
     assert.strictEqual(one().receive(event("us", 1, { eu: 2 }), 0), "EventsLost")
+  })
+
+  it("that has seen what the replica has lost is refused, whoever's events have the numbers of the lost ones now", () => {
+    const replica = one()
+    // these come again to a replica that was emptied, or restored
+    for (let n = 1; n <= 5; n++) assert.strictEqual(replica.receive(event("us", n), 0), "Stored")
+    for (const restart of [(replica: Replica) => replica, snapshotOf]) {
+      const again = restart(replica)
+      assert.strictEqual(again.receive(event("us", 6, { eu: 4 }), 0), "EventsLost")
+      assert.strictEqual(again.receive(event("eu", 4), 0), "EventsLost")
+    }
+    assert.strictEqual(replica.receive(event("ap", 1, { eu: 1, us: 6 }), 0), "Stored")
   })
 
   it("may follow one whose number is less by more than one, as others' events have the numbers between", () => {

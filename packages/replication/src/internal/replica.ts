@@ -38,33 +38,35 @@ export const nothing: Known = { version: VersionVector.empty, seen: new Map(), t
  * - `HistoryForked`: its number and its time do not go with those of the last one of its origin that is stored, as both rise together. The origin has given numbers
  *   again, as after a restored backup: the event is another one than that which has this number here.
  * - `UnknownReplica`: its origin was never configured.
- * - `EventsLost`: it has seen an event of this replica that is not in the journal here: that is older than it was, as after a restored backup.
+ * - `EventsLost`: it has seen a later event of this replica than the last one that was written here: the journal is older than it was, as after a restored backup. How many events there are
+ *   tells nothing of that, as those of others come again and take the numbers of the lost ones.
  * - `Stored`: it is to be stored, see {@link received}.
  */
 export type Arrival =
   | { readonly _tag: "Own" }
   | { readonly _tag: "Duplicate" }
   | { readonly _tag: "UnknownReplica" }
-  | { readonly _tag: "EventsLost"; readonly seen: number }
+  | { readonly _tag: "EventsLost"; readonly seen: number; readonly last: number }
   | { readonly _tag: "HistoryForked"; readonly last: Last }
   | { readonly _tag: "Stored" }
 
 /**
  * @internal
- * What becomes of an event that arrives at a replica which has `count` events of the entity in its journal.
+ * What becomes of an event that arrives. As none is taken that has seen more of this replica than was written here, its own number in the version is that of the last event that was.
  *
  * The times of a relayed event are not compared. Where the origin says none, as Akka does not, it has the time when it came to the replica that relays it, and another one on
  * another way. Nothing is missed by that: what is stored here had come directly from its origin to some replica, which compares.
  */
 export const arrive = (
-  { seen }: Known,
-  replica: { readonly self: string; readonly replicas: ReadonlySet<string>; readonly count: number },
+  { seen, version: known }: Known,
+  replica: { readonly self: string; readonly replicas: ReadonlySet<string> },
   { origin, originSequenceNumber, time, version }: ReplicationMetadata,
   isRelayed: boolean
 ): Arrival => {
-  const { count, replicas, self } = replica
+  const { replicas, self } = replica
+  const written = known.get(self) ?? 0
   const ofHere = origin === self ? originSequenceNumber : version.get(self) ?? 0
-  if (ofHere > count) return { _tag: "EventsLost", seen: ofHere }
+  if (ofHere > written) return { _tag: "EventsLost", seen: ofHere, last: written }
   if (origin === self) return { _tag: "Own" }
   if (!replicas.has(origin)) return { _tag: "UnknownReplica" }
   const last = seen.get(origin)
