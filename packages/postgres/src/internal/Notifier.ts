@@ -11,6 +11,7 @@ const spacing = 5
 const timeout = 1000
 
 const notify = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) payload"
+const name = statementName("notify", notify)
 
 /**
  * @internal
@@ -78,7 +79,7 @@ export class Notifier {
   async #flush(): Promise<void> {
     if (this.#client === undefined || !this.#hasWork) return
     await this.#client.query({
-      name: statementName("notify", notify),
+      name,
       text: notify,
       values: [this.#channel, this.#pending.take()],
       query_timeout: timeout

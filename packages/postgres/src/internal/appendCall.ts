@@ -98,23 +98,26 @@ export const toAnswers = (
   return requests.map((request, i) => {
     const { events, expected, persistenceId } = request
     last += events.length
-    const [status, sequenceNumber, position, timestamp] = [0, 1, 2, 3].map((column) => numbers[column * length + i]!)
+    const status = numbers[i]!
+    const sequenceNumber = numbers[length + i]!
+    const position = numbers[2 * length + i]!
+    const timestamp = numbers[3 * length + i]!
     if (status === statuses.busy) return undefined
     if (status === statuses.conflict) {
       return Exit.fail(
         new SequenceConflict({
           persistenceId,
           expected: expected as Exclude<AppendRequest["expected"], "any">,
-          actual: sequenceNumber! + last as SequenceNumber
+          actual: sequenceNumber + last as SequenceNumber
         })
       )
     }
     return Exit.succeed<Written>({
       persistenceId,
       slice: Slice.ofPersistenceId(persistenceId),
-      sequenceNumber: sequenceNumber! + last as SequenceNumber,
-      position: position! + last as Position,
-      timestamp: timestamp! + last as Timestamp,
+      sequenceNumber: sequenceNumber + last as SequenceNumber,
+      position: position + last as Position,
+      timestamp: timestamp + last as Timestamp,
       count: events.length
     })
   })
