@@ -40,6 +40,8 @@ const payloadOf = (instance: string, message: Message, slices: ReadonlySet<Slice
 
 /** @internal What another process tells; nothing where it is one's own message, or none. */
 export const parse = (instance: string, payload: string): Message | undefined => {
+  // most are one's own, where one process appends
+  if (payload.startsWith(`["${instance}"`)) return undefined
   let parsed: unknown
   try {
     parsed = JSON.parse(payload)
@@ -48,7 +50,7 @@ export const parse = (instance: string, payload: string): Message | undefined =>
   }
   if (!Array.isArray(parsed)) return undefined
   const [sender, kind, name, ...slices] = parsed as Array<unknown>
-  if (sender === instance || typeof name !== "string") return undefined
+  if (typeof sender !== "string" || typeof name !== "string") return undefined
   if (kind === "command") return { kind, projection: name }
   if (kind !== "events" && kind !== "states") return undefined
   return { kind, entityType: name, slices: new Set(slices.filter(isSlice)) }

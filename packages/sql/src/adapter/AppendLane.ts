@@ -165,9 +165,8 @@ const writeNext = <A>(lanes: Lanes<A>, some: Latch.Latch): Effect.Effect<void> =
         lanes.heldUp = 0
       })
     ),
-    // those who were answered may append again, and go into one batch then
-    Effect.andThen(Effect.yieldNow),
-    Effect.andThen(Effect.sync(rest))
+    // those who were answered may append again, and then go into one batch with those who wait
+    Effect.flatMap((othersWait) => othersWait ? Effect.andThen(Effect.yieldNow, Effect.sync(rest)) : Effect.sync(rest))
   )
 }
 
@@ -184,16 +183,18 @@ const isOfNone = <A>(underWay: Lanes<A>["underWay"]): (request: AppendRequest) =
   return ({ entityType, persistenceId }) => logs.get(entityType)?.has(Slice.ofPersistenceId(persistenceId)) !== true
 }
 
-const writeBatch = <A>(lanes: Lanes<A>, batch: Batch<A>): Effect.Effect<void> =>
+/** Returns whether others waited as its appends were answered. */
+const writeBatch = <A>(lanes: Lanes<A>, batch: Batch<A>): Effect.Effect<boolean> =>
   Effect.flatMap(
     Effect.exit(lanes.write(batch.map(({ request }) => request) as unknown as NonEmptyReadonlyArray<AppendRequest>)),
     (exit) => {
+      const othersWait = !lanes.queue.isEmpty
       if (Exit.isSuccess(exit)) batch.forEach(({ resume }, i) => resume(Exit.succeed(exit.value[i]!)))
       // one of them was refused: written one by one, only that one fails
       else if (batch.length > 1 && Exit.hasFails(exit) && !isOfStorage(exit)) {
-        return Effect.forEach(batch, (waiting) => writeBatch(lanes, [waiting]), { discard: true })
+        return Effect.as(Effect.forEach(batch, (waiting) => writeBatch(lanes, [waiting]), { discard: true }), true)
       } else batch.forEach(({ resume }) => resume(Exit.failCause(exit.cause)))
-      return Effect.void
+      return Effect.succeed(othersWait)
     }
   )
 
