@@ -16,6 +16,7 @@ import * as Wait from "@sluice/testing/Wait"
 import Sqlite from "better-sqlite3"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -508,20 +509,70 @@ it.live("runs a statement again that it has kept, whatever has become of its tab
       Effect.gen(function*() {
         const { run, sql: client } = yield* Database.Database
         const insert = (n: number) => run(sql`INSERT INTO kept (n) VALUES (${n})`)
+        const all = run(sql`SELECT * FROM kept ORDER BY n`)
         yield* run(sql`CREATE TABLE kept (n INTEGER)`)
         yield* insert(1)
+        assert.deepStrictEqual(yield* all, [{ n: 1 }])
         yield* run(sql`ALTER TABLE kept ADD COLUMN x TEXT DEFAULT 'x'`)
         yield* insert(2)
-        assert.deepStrictEqual(yield* run(sql`SELECT n, x FROM kept`), [{ n: 1, x: "x" }, { n: 2, x: "x" }])
+        assert.deepStrictEqual(yield* all, [{ n: 1, x: "x" }, { n: 2, x: "x" }])
+        yield* run(sql`ALTER TABLE kept RENAME COLUMN x TO y`)
+        assert.deepStrictEqual(yield* all, [{ n: 1, y: "x" }, { n: 2, y: "x" }])
         yield* run(sql`DROP TABLE kept`)
         assert.include(String((yield* Effect.flip(insert(3))).reason.cause), "no such table: kept")
+        assert.include(String((yield* Effect.flip(all)).reason.cause), "no such table: kept")
         yield* run(sql`CREATE TABLE kept (n INTEGER, x TEXT DEFAULT 'y')`)
         yield* Effect.forEach(
-          Array.from({ length: 150 }, (_, i) => i),
+          Array.from({ length: 250 }, (_, i) => i),
           (i) => client.unsafe(`INSERT INTO kept (n) VALUES (${i})`)
         )
-        yield* insert(150)
-        assert.deepStrictEqual(yield* run(sql`SELECT count(*) AS n, max(n) AS last FROM kept`), [{ n: 151, last: 150 }])
+        yield* insert(250)
+        assert.deepStrictEqual(yield* run(sql`SELECT count(*) AS n, max(n) AS last FROM kept`), [{ n: 251, last: 250 }])
+        assert.deepStrictEqual((yield* all).at(-1), { n: 250, x: "y" })
+      })
+    )
+  }))
+
+it.live("runs a statement again that somebody has read row by row, and not to the end", () =>
+  Effect.gen(function*() {
+    yield* within(
+      yield* temporaryFile,
+      Effect.gen(function*() {
+        const { sql: client } = yield* Database.Database
+        // more than is read at once
+        const numbers = client<
+          { n: number }
+        >`WITH RECURSIVE all_of(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM all_of WHERE n < 5000) SELECT n FROM all_of`
+        for (let i = 0; i < 3; i++) {
+          assert.strictEqual((yield* numbers).length, 5000)
+          assert.deepStrictEqual(yield* Stream.runCollect(Stream.take(numbers.stream, 1)), [{ n: 1 }])
+        }
+      })
+    )
+  }))
+
+it.live("writes an append that comes while a transaction is open after that, and keeps it where that is undone", () =>
+  Effect.gen(function*() {
+    yield* within(
+      yield* temporaryFile,
+      Effect.gen(function*() {
+        const hasAppended = yield* Deferred.make<void>()
+        const mayEnd = yield* Deferred.make<void>()
+        const undone = yield* Effect.forkChild(Effect.exit(Journal.transaction(Effect.gen(function*() {
+          yield* Journal.append(Note, { id: "n", events: ["undone"] })
+          yield* Deferred.succeed(hasAppended, undefined)
+          yield* Deferred.await(mayEnd)
+          return yield* Effect.fail("no")
+        }))))
+        yield* Deferred.await(hasAppended)
+        const kept = yield* Effect.forkChild(Journal.append(Note, { id: "n", events: ["kept"] }))
+        // an append that did not wait would be over
+        yield* Effect.sleep("50 millis")
+        assert.isUndefined(kept.pollUnsafe())
+        yield* Deferred.succeed(mayEnd, undefined)
+        assert(Exit.isFailure(yield* Fiber.join(undone)))
+        assert.strictEqual((yield* Fiber.join(kept)).sequenceNumber, 1)
+        assert.deepStrictEqual(yield* events, ["kept"])
       })
     )
   }))

@@ -18,24 +18,26 @@ const withNumbers = <Row>(row: Row): Row => {
 const commits = /^\s*(COMMIT|END|RELEASE)\b/i
 
 /** So many statements of at most such a length are kept compiled. */
-const maxKept = 100
+const maxKept = 200
 const maxKeptLength = 4_000
 
 /** What may be run again without being compiled again: some pragmas do what they do while they are compiled. */
-const isKept = /^\s*(INSERT|UPDATE|DELETE|REPLACE|WITH|BEGIN|COMMIT|SAVEPOINT|RELEASE|ROLLBACK)\b/i
+const isKept = /^\s*(SELECT|VALUES|INSERT|UPDATE|DELETE|REPLACE|WITH|BEGIN|COMMIT|SAVEPOINT|RELEASE|ROLLBACK)\b/i
 
 /**
- * Compiles statements, which takes as long as to run them. Those that return no rows are kept: SQLite itself compiles them again where the
+ * Compiles statements, which takes as long as to run them, and keeps those that were run last: SQLite itself compiles them again where the
  * schema has changed.
  */
 const makeCompile = (connection: Connection): (sql: string) => Sqlite.Statement => {
   const kept = new Map<string, Sqlite.Statement>()
   return (sql) => {
-    const found = kept.get(sql)
-    if (found !== undefined) return found
-    const statement = connection.prepare(sql).safeIntegers()
-    if (statement.reader || sql.length > maxKeptLength || !isKept.test(sql)) return statement
-    if (kept.size === maxKept) kept.delete(kept.keys().next().value!)
+    let statement = kept.get(sql)
+    if (statement !== undefined) kept.delete(sql)
+    else {
+      statement = connection.prepare(sql).safeIntegers()
+      if (sql.length > maxKeptLength || !isKept.test(sql)) return statement
+      if (kept.size === maxKept) kept.delete(kept.keys().next().value!)
+    }
     kept.set(sql, statement)
     return statement
   }
