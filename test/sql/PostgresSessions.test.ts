@@ -24,6 +24,7 @@ import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import type { SqlError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
 import { sql } from "kysely"
 import * as Fs from "node:fs"
@@ -256,6 +257,34 @@ layer(server, { excludeTestServices: true, timeout: "3 minutes" })("PostgreSQL",
           assert.isAbove(prepared, 0)
           assert.strictEqual(changes, 2)
         }).pipe(on({ ...there, poolSize: 2 }))
+      }).pipe(Effect.scoped))
+
+    it.effect("is at fault soon for an event that it cannot take, in a transaction that it ran often in before", () =>
+      Effect.gen(function*() {
+        const there = yield* (yield* Server).place
+        yield* Effect.gen(function*() {
+          const { run, withTransaction } = yield* Database
+          yield* within(there, "CREATE TABLE numbers (n int)")
+          const insert = (n: unknown) => run(sql<object>`INSERT INTO numbers VALUES (${n})`)
+          const all = (last: string) => withTransaction(Effect.forEach(["1", "2", "3", "4", "5", last], insert))
+          // each of the pool's sessions has it prepared
+          yield* Effect.all(Array.from({ length: 4 }, () => all("6")), { concurrency: "unbounded" })
+          let times = 0
+          const untilItTells = Effect.retry({
+            while: ({ reason }: SqlError) => reason._tag === "ConnectionError" && ++times < 20
+          })
+          const failed = yield* Effect.flip(untilItTells(all("six")))
+          assert.strictEqual((failed.reason.cause as { readonly code?: string }).code, "22P02")
+          // and where it is handled, the rest of its transaction stays
+          const other = (n: unknown) => run(sql<object>`INSERT INTO numbers (n) VALUES (${n})`)
+          const handled = withTransaction(Effect.andThen(
+            Effect.forEach(["1", "2", "3", "4"], other),
+            Effect.flip(withTransaction(other("seven")))
+          ))
+          const { reason } = yield* untilItTells(handled)
+          assert.strictEqual((reason.cause as { readonly code?: string }).code, "22P02")
+          assert.isAtMost(times, 2)
+        }).pipe(on({ ...there, poolSize: 4 }))
       }).pipe(Effect.scoped))
 
     it.effect("runs outside of a transaction as if it had not been prepared", () =>

@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { Prepared } from "../src/internal/Prepared.ts"
+import { makeSharing, Prepared } from "../src/internal/Prepared.ts"
 
 const runOften = (prepared: Prepared, sql: string, values: ReadonlyArray<unknown> = [1]) =>
   Array.from({ length: 5 }, () => {
@@ -9,7 +9,7 @@ const runOften = (prepared: Prepared, sql: string, values: ReadonlyArray<unknown
   })
 
 it("a statement is prepared when it has succeeded three times, and one that fails is not", () => {
-  const prepared = new Prepared({ isKept: true })
+  const prepared = new Prepared(makeSharing())
   assert.deepStrictEqual(runOften(prepared, "SELECT $1"), [false, false, false, true, true])
   for (let i = 0; i < 5; i++) assert.isUndefined(prepared.nameOf("SELECT missing", [1]))
   prepared.forget()
@@ -17,7 +17,7 @@ it("a statement is prepared when it has succeeded three times, and one that fail
 })
 
 it("a statement that joins tables with arrays is planned anew each time", () => {
-  const prepared = new Prepared({ isKept: true })
+  const prepared = new Prepared(makeSharing())
   const isPrepared = (sql: string) => runOften(prepared, sql, [[1, 2]])[4]
   assert.isTrue(
     isPrepared("INSERT INTO t SELECT * FROM unnest($1::int[]) ON CONFLICT (n) DO UPDATE SET n = excluded.n")
@@ -29,21 +29,44 @@ it("a statement that joins tables with arrays is planned anew each time", () => 
 })
 
 it("no more statements are prepared than a session should keep", () => {
-  const prepared = new Prepared({ isKept: true })
+  const prepared = new Prepared(makeSharing())
   const kept = Array.from({ length: 60 }, (_, i) => runOften(prepared, `SELECT $1, ${i}`)[4]).filter((is) => is)
   assert.strictEqual(kept.length, 50)
-  assert.isFalse(runOften(new Prepared({ isKept: true }), `SELECT $1, ${"0".repeat(4_000)}`)[4])
+  assert.isFalse(runOften(new Prepared(makeSharing()), `SELECT $1, ${"0".repeat(4_000)}`)[4])
 })
 
 it("nothing is prepared any more where sessions do not keep it", () => {
-  const sharing = { isKept: true }
+  const sharing = makeSharing()
   const prepared = new Prepared(sharing)
   const constraint = Object.assign(new Error("twice"), { code: "23505" })
-  assert.strictEqual(prepared.errorOf(constraint), constraint)
+  assert.strictEqual(prepared.errorOf("SELECT $1", constraint), constraint)
   for (const code of ["0A000", "42804"]) {
-    assert.deepInclude(prepared.errorOf(Object.assign(new Error("changed"), { code })), { code: "ECONNABORTED" })
+    assert.deepInclude(prepared.errorOf("SELECT $1", Object.assign(new Error("changed"), { code })), {
+      code: "ECONNABORTED"
+    })
   }
   assert.isTrue(sharing.isKept)
-  assert.deepInclude(prepared.errorOf(Object.assign(new Error("none"), { code: "26000" })), { code: "ECONNABORTED" })
+  assert.deepInclude(prepared.errorOf("SELECT $1", Object.assign(new Error("none"), { code: "26000" })), {
+    code: "ECONNABORTED"
+  })
   assert.deepStrictEqual(runOften(new Prepared(sharing), "SELECT $1"), [false, false, false, false, false])
+})
+
+it("a statement that has failed after it was prepared is prepared on no connection any more", () => {
+  const sharing = makeSharing()
+  const [one, other] = [new Prepared(sharing), new Prepared(sharing)]
+  for (const prepared of [one, other]) runOften(prepared, "SELECT $1")
+  const refused = Object.assign(new Error("no number"), { code: "22P02" })
+  assert.deepInclude(one.errorOf("SELECT $1", refused), { code: "ECONNABORTED" })
+  for (const prepared of [one, other, new Prepared(sharing)]) {
+    assert.deepStrictEqual(runOften(prepared, "SELECT $1"), [false, false, false, false, false])
+    assert.isTrue(runOften(prepared, "SELECT $1, 2")[4])
+  }
+  for (let i = 0; i < 200; i++) one.errorOf(`SELECT $1, ${i}`, refused)
+  assert.isFalse(sharing.isKept)
+})
+
+it("what may have done a part of its work before it fails is not prepared, as it must not be tried again", () => {
+  const prepared = new Prepared(makeSharing())
+  assert.isFalse(runOften(prepared, "CALL pays($1)")[4])
 })

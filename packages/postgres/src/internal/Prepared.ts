@@ -8,22 +8,35 @@ const maxLength = 4_000
 /** How often a statement has succeeded on a connection before it is prepared there: most texts come once. */
 const often = 3
 
+/** So many statements may have failed after they were prepared. Where there are more, preparing them is of no use. */
+const maxDoubtful = 200
+
 /**
  * The class of errors in what a statement names, those of values that are of no such type or too large for it, and those of a session that has not what was
  * prepared, or has it twice, or with other columns.
  */
-const mayBeOutdated = /^(42...|22003|22P02|26000|0A000)$/
+const mayBeOutdated = /^(42...|22003|22007|22008|22P02|26000|0A000)$/
 const otherSession = /^(42P05|26000)$/
 
-/** @internal What is common to the connections of a pool: whether they keep what was prepared. */
+/** What is known to do the same when it is tried again after it has failed: a procedure may have committed a part of what it does. */
+const isTriedAgain = /^\s*(select|insert|update|delete|merge|with|values)\b/i
+
+/** @internal What is common to the connections of a pool. */
 export interface Sharing {
+  /** Whether they keep what was prepared. */
   isKept: boolean
+  /** The statements that have failed after they were prepared. */
+  readonly doubtful: Set<string>
 }
+
+/** @internal */
+export const makeSharing = (): Sharing => ({ isKept: true, doubtful: new Set() })
 
 /**
  * @internal
  * The statements that were run on a connection, and those that are prepared, so that the server parses and plans them once. Each that is prepared
- * has succeeded there before: where it does not any more, somebody may have changed a table or the session, and another connection finds out.
+ * has succeeded there before: where it does not any more, somebody may have changed a table or the session. Whether that is so, or a value is at fault,
+ * shows when it is tried again: it is not prepared any more then, on no connection.
  */
 export class Prepared {
   readonly #sharing: Sharing
@@ -36,10 +49,12 @@ export class Prepared {
 
   /** The name that a statement is to be prepared by; undefined if it is not to be. */
   nameOf(sql: string, values: ReadonlyArray<unknown>): string | undefined {
+    const { doubtful, isKept } = this.#sharing
+    if (!isKept || doubtful.has(sql)) return undefined
     const known = this.#names.get(sql)
     if (known !== undefined) return known
-    if (!this.#sharing.isKept || this.#names.size === maxPrepared || sql.length > maxLength) return undefined
-    if (this.#times.get(sql) !== often || !isPlannedOnce(sql, values)) return undefined
+    if (this.#names.size === maxPrepared || sql.length > maxLength) return undefined
+    if (this.#times.get(sql) !== often || !isTriedAgain.test(sql) || !isPlannedOnce(sql, values)) return undefined
     const name = statementName("run", sql)
     this.#times.delete(sql)
     this.#names.set(sql, name)
@@ -61,10 +76,11 @@ export class Prepared {
   }
 
   /** The error of a statement that was prepared, or one that says that the session is to be left and the statement tried again in another one. */
-  errorOf(error: unknown): unknown {
+  errorOf(sql: string, error: unknown): unknown {
     const code = String((error as { readonly code?: unknown } | undefined)?.code)
     if (!mayBeOutdated.test(code)) return error
-    if (otherSession.test(code)) this.#sharing.isKept = false
+    this.#sharing.doubtful.add(sql)
+    if (otherSession.test(code) || this.#sharing.doubtful.size > maxDoubtful) this.#sharing.isKept = false
     return Object.assign(
       new Error(`what was prepared in the session does not fit any more: ${(error as Error).message}`, {
         cause: error

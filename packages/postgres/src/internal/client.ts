@@ -16,7 +16,7 @@ import { Begun } from "./Begun.ts"
 import { isCursor, limit } from "./cursor.ts"
 import { budget, destroy, leave } from "./leave.ts"
 import { keepsSessions } from "./pooler.ts"
-import { Prepared, type Sharing } from "./Prepared.ts"
+import { makeSharing, Prepared, type Sharing } from "./Prepared.ts"
 import { settingsOf, settle } from "./session.ts"
 
 /** @internal For how long a transaction may be idle, in milliseconds. */
@@ -117,7 +117,7 @@ export const configOf = (
     keepAlive: true,
     types,
     journal,
-    sharing: { isKept: true },
+    sharing: makeSharing(),
     settings: {
       ...settingsOf({
         statementTimeout,
@@ -278,7 +278,7 @@ export class Client extends Pg.Client {
       if (name === undefined) prepared.succeeded(text)
       return result
     } catch (error) {
-      const reason = name === undefined ? error : prepared.errorOf(error)
+      const reason = name === undefined ? error : prepared.errorOf(text, error)
       const isAlone = beginsWith === undefined && this.getTransactionStatus() === "I"
       if (reason === error || !isAlone) throw reason
       // nothing of it was executed. Before others get the session, what is prepared there goes
