@@ -6,13 +6,14 @@
 import * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
 
-const records = new Map<string, Readonly<Record<string, string>>>()
+const records = new Map<string, Map<string, Readonly<Record<string, string>>>>()
 
 /** The same record each time: a metric looks its series up again for another one, though it be equal. */
 const recordOf = (name: string, value: string): Readonly<Record<string, string>> => {
-  const key = `${name}=${value}`
-  let record = records.get(key)
-  if (record === undefined) records.set(key, record = { [name]: value })
+  let ofName = records.get(name)
+  if (ofName === undefined) records.set(name, ofName = new Map())
+  let record = ofName.get(value)
+  if (record === undefined) ofName.set(value, record = { [name]: value })
   return record
 }
 
