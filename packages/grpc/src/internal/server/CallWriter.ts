@@ -72,9 +72,8 @@ export class CallWriter {
   })
 
   #put(frames: Uint8Array): void {
-    // while the consumer takes nothing, it stands still for as long as it has done, whatever else is written
-    if (this.#pending === 0) this.#share.wrote(true, 0)
     this.#pending += frames.length
+    this.#share.wrote(true, 0)
     this.#call.write(frames, this.#taken)
   }
 
