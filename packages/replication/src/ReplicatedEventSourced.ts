@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import type { EntityType } from "@sluice/core/EntityType"
-import { type Metadata, ownMetadata } from "@sluice/core/Envelope"
+import { type Metadata, ownMetadata, sizeOf } from "@sluice/core/Envelope"
 import type { Journal } from "@sluice/core/Journal"
 import type { Payload } from "@sluice/core/Payload"
 import * as PersistenceId from "@sluice/core/PersistenceId"
@@ -479,17 +479,16 @@ export const receiveAll = <Name extends string, Event>(
       )
   })
 
-/** What is in memory of an event besides its content, and of the content, which is there as it is written and as it is read. */
+/** What an event takes in memory besides its content. */
 const overhead = 500
-const copies = 2
+const noTags: ReadonlyArray<string> = []
 
-/** What events take in memory, roughly; undefined where it is not known how large one is. */
+/** What events take in memory, roughly, each as it is written and as it is read; undefined where it is not known how large one is. */
 const bytesOf = (arriving: ReadonlyArray<Arriving<unknown>>): number | undefined => {
   let bytes = 0
-  for (const { metadata, payload } of arriving) {
+  for (const { metadata, payload, replication } of arriving) {
     if (payload === undefined) return undefined
-    bytes += overhead + copies * payload.bytes.length
-    for (const key in metadata) bytes += overhead / 10 + key.length + metadata[key]!.length
+    bytes += overhead + sizeOf({ payload, tags: noTags, metadata, replication }) + payload.bytes.length
   }
   return bytes
 }

@@ -2,6 +2,7 @@ import type { EntityType } from "@sluice/core/EntityType"
 import type { Metadata } from "@sluice/core/Envelope"
 import * as Journal from "@sluice/core/Journal"
 import { SequenceConflict } from "@sluice/core/JournalError"
+import type { Payload } from "@sluice/core/Payload"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import type { Receipt } from "@sluice/core/Receipt"
 import type { ReplicationMetadata } from "@sluice/core/ReplicationMetadata"
@@ -69,6 +70,10 @@ export interface Definition<in out Event, in out State> {
 const noMetadata: Metadata = {}
 const nothingArrived: ReadonlyArray<Arrived> = []
 const noTime = Timestamp.make(0)
+
+/** What has come is a part of a larger message, which would stay in memory for as long as the event does. */
+const copied = (payload: Payload | undefined): Payload | undefined =>
+  payload && { manifest: payload.manifest, bytes: new Uint8Array(payload.bytes) }
 
 /** The state after the events of a decision, and what is to be stored with each of them. */
 interface Evolved<out State> {
@@ -227,7 +232,7 @@ export const eventSourcedBehaviour = <Event, State>(
             encoding(about, "an event", () =>
               Arr.map(events, (event, index): Journal.NewEvent => ({
                 id: crypto.randomUUID(),
-                payload: arrived[index]?.payload ?? entityType.codec.encodeUnsafe(event),
+                payload: copied(arrived[index]?.payload) ?? entityType.codec.encodeUnsafe(event),
                 tags: tags[index]!,
                 metadata: command !== undefined && index === last
                   ? { ...common, ...metadataOf(command) }

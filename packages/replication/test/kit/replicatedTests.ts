@@ -1,5 +1,5 @@
 import { assert, describe, layer } from "@effect/vitest"
-import type { Metadata } from "@sluice/core/Envelope"
+import type { EncodedEnvelope, Metadata } from "@sluice/core/Envelope"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as PersistenceId from "@sluice/core/PersistenceId"
@@ -246,6 +246,25 @@ export const replicatedTests = (
           assert.deepStrictEqual((yield* client("a").Get()).notes, ["us#1 later", "us#2 plain"])
         }))
 
+      it.effect("keep no more of the message that an event has come with than the event", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName())
+          const { receiveAll } = yield* running(notes, "eu")
+          const published: Array<EncodedEnvelope> = []
+          yield* Journal.Journal.use(({ committed }) =>
+            committed(notes.name, (events) => void published.push(...events))
+          )
+          const one = arriving("us", 1, "small")
+          const { bytes, manifest } = notes.entityType.codec.encodeUnsafe(one.event)
+          const message = Buffer.alloc(100_000)
+          message.set(bytes, 50_000)
+          const payload = { manifest, bytes: message.subarray(50_000, 50_000 + bytes.length) }
+          yield* receiveAll("a", [{ ...one, payload }])
+          yield* Wait.until("the event to be published", Effect.sync(() => published.length === 1))
+          assert.deepStrictEqual(new Uint8Array(published[0]!.payload!.bytes), bytes)
+          assert.notStrictEqual(published[0]!.payload!.bytes.buffer, message.buffer)
+        }))
+
       it.effect("refuse an event of a replica that was never configured, by its name", () =>
         Effect.gen(function*() {
           const notes = makeNotes(freshName())
@@ -453,6 +472,16 @@ export const replicatedTests = (
           assert.isAtMost(bytes()!, 70_000)
           yield* receiveAll("a", [arriving("us", 3, "without what was written")])
           assert.isUndefined(bytes())
+        }))
+
+      it.effect("count for what comes together also what each event has seen", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName())
+          const { bytes, receiveAll } = yield* running(notes, "eu")
+          const seen = Object.fromEntries(Array.from({ length: 1_000 }, (_, n) => [`region-${n}`, n + 1]))
+          const one = arriving("us", 1, "of many regions", { version: seen })
+          yield* receiveAll("a", [{ ...one, payload: notes.entityType.codec.encodeUnsafe(one.event) }])
+          assert.isAtLeast(bytes()!, 15_000)
         }))
 
       it.effect("store of what comes together as many events at once as a decision may have", () =>
