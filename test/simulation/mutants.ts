@@ -699,7 +699,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: `${replication}/internal/replica.ts`,
     workload: "replicas",
     changes: [
-      ["  { seen }: Known,\n", "  { seen, time: latest }: Known,\n"],
+      ["  { seen, version: known }: Known,\n", "  { seen, version: known, time: latest }: Known,\n"],
       ["  const isNew = originSequenceNumber > last.number\n", "  const isNew = time! > latest\n"],
       ["if (!isRelayed && time !== undefined) {", "if (latest < 0) {"]
     ]
