@@ -24,7 +24,7 @@ import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import type { SqlError } from "effect/sql/SqlError"
+import { SqlError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
 import { sql } from "kysely"
 import * as Fs from "node:fs"
@@ -270,9 +270,10 @@ layer(server, { excludeTestServices: true, timeout: "3 minutes" })("PostgreSQL",
           // each of the pool's sessions has it prepared
           yield* Effect.all(Array.from({ length: 4 }, () => all("6")), { concurrency: "unbounded" })
           let times = 0
-          const untilItTells = Effect.retry({
-            while: ({ reason }: SqlError) => reason._tag === "ConnectionError" && ++times < 20
-          })
+          const untilItTells = <A, E>(self: Effect.Effect<A, E>) =>
+            Effect.retry(self, {
+              while: (error) => error instanceof SqlError && error.reason._tag === "ConnectionError" && ++times < 20
+            })
           const failed = yield* Effect.flip(untilItTells(all("six")))
           assert.strictEqual((failed.reason.cause as { readonly code?: string }).code, "22P02")
           // and where it is handled, the rest of its transaction stays
@@ -291,11 +292,16 @@ layer(server, { excludeTestServices: true, timeout: "3 minutes" })("PostgreSQL",
       Effect.gen(function*() {
         const there = yield* (yield* Server).place
         yield* Effect.gen(function*() {
-          const { run } = yield* Database
+          const { run, withTransaction } = yield* Database
           yield* within(there, "CREATE TABLE numbers (n int)")
           const insert = (n: unknown) => run(sql<object>`INSERT INTO numbers VALUES (${n}) RETURNING *`)
           for (let n = 0; n < 5; n++) assert.deepStrictEqual(yield* insert(n), [{ n }])
           assert.lengthOf(yield* query("SELECT FROM pg_prepared_statements WHERE statement LIKE '%numbers%'"), 1)
+          // the driver cannot send it, and has the server forget what was prepared
+          const circular: Record<string, unknown> = {}
+          circular["self"] = circular
+          const withoutIt = withTransaction(Effect.andThen(Effect.flip(insert(circular)), insert(5)))
+          assert.deepStrictEqual(yield* withoutIt, [{ n: 5 }])
           yield* within(there, "ALTER TABLE numbers ALTER COLUMN n TYPE text", "ALTER TABLE numbers ADD COLUMN m int")
           assert.deepStrictEqual(yield* insert("five"), [{ n: "five", m: null }])
           yield* within(there, "DROP TABLE numbers")

@@ -38,7 +38,7 @@ it("no more statements are prepared than a session should keep", () => {
 it("nothing is prepared any more where sessions do not keep it", () => {
   const sharing = makeSharing()
   const prepared = new Prepared(sharing)
-  const constraint = Object.assign(new Error("twice"), { code: "23505" })
+  const constraint = Object.assign(new Error("twice"), { severity: "ERROR", code: "23505" })
   assert.strictEqual(prepared.errorOf("SELECT $1", constraint), constraint)
   for (const code of ["0A000", "42804"]) {
     assert.deepInclude(prepared.errorOf("SELECT $1", Object.assign(new Error("changed"), { code })), {

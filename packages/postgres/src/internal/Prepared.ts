@@ -41,7 +41,8 @@ export const makeSharing = (): Sharing => ({ isKept: true, doubtful: new Set() }
 export class Prepared {
   readonly #sharing: Sharing
   readonly #times = new Map<string, number>()
-  readonly #names = new Map<string, string>()
+  /** Those that are prepared; undefined for one that is to stay as it is. */
+  readonly #names = new Map<string, string | undefined>()
 
   constructor(sharing: Sharing) {
     this.#sharing = sharing
@@ -51,8 +52,7 @@ export class Prepared {
   nameOf(sql: string, values: ReadonlyArray<unknown>): string | undefined {
     const { doubtful, isKept } = this.#sharing
     if (!isKept || doubtful.has(sql)) return undefined
-    const known = this.#names.get(sql)
-    if (known !== undefined) return known
+    if (this.#names.has(sql)) return this.#names.get(sql)
     if (this.#names.size === maxPrepared || sql.length > maxLength) return undefined
     if (this.#times.get(sql) !== often || !isTriedAgain.test(sql) || !isPlannedOnce(sql, values)) return undefined
     const name = statementName("run", sql)
@@ -77,8 +77,10 @@ export class Prepared {
 
   /** The error of a statement that was prepared, or one that says that the session is to be left and the statement tried again in another one. */
   errorOf(sql: string, error: unknown): unknown {
-    const code = String((error as { readonly code?: unknown } | undefined)?.code)
-    if (!mayBeOutdated.test(code)) return error
+    const { code, severity } = error as { readonly code?: unknown; readonly severity?: unknown }
+    // the driver could not send the values: it has closed what was prepared, and still believes to have it
+    if (severity === undefined) this.#names.set(sql, undefined)
+    if (typeof code !== "string" || !mayBeOutdated.test(code)) return error
     this.#sharing.doubtful.add(sql)
     if (otherSession.test(code) || this.#sharing.doubtful.size > maxDoubtful) this.#sharing.isKept = false
     return Object.assign(
