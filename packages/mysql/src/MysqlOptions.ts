@@ -29,8 +29,8 @@ export interface Options {
   /** The connections for handlers, offsets and the service's own queries; 10 by default. */
   readonly poolSize?: number | undefined
   /**
-   * The connections on which single appends are written, many in one transaction; 2 by default. The second is used while
-   * more waits than one transaction should have.
+   * The connections on which single appends are written, many in one transaction; 2 by default. A further one is used only while
+   * much waits, or the last transaction takes long.
    */
   readonly lanes?: number | undefined
   /** For how long to wait for a free or new connection, in milliseconds; 10,000 by default. */

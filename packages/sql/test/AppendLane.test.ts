@@ -232,13 +232,16 @@ describe("several lanes", () => {
 
   it.effect("are two when a batch takes long", () =>
     Effect.gen(function*() {
-      const { batches, fork } = yield* makeLanes
-      yield* fork([a])
-      yield* fork([b])
+      const { batches, fork, gate } = yield* makeLanes
+      const fibers = [...yield* fork([a])]
+      yield* TestClock.adjust("15 millis")
+      fibers.push(...yield* fork([b]), ...yield* fork([c]))
       assert.deepStrictEqual(batches, [["note|a"]])
-      yield* TestClock.adjust("21 millis")
-      yield* fork([c])
+      // though nothing more is appended
+      yield* TestClock.adjust("25 millis")
       assert.deepStrictEqual(batches, [["note|a"], ["note|b", "note|c"]])
+      yield* gate.open
+      yield* Effect.forEach(fibers, Fiber.join)
     }))
 
   it.effect("leave what is for a log that is under way until that has ended", () =>

@@ -52,8 +52,9 @@ export interface Options<A> {
 
 /** While a batch is under way, a further one begins when so many events wait. */
 const manyEvents = 64
-/** It begins for any event when the last one has been under way for so long, in nanoseconds. */
-const long = 20_000_000n
+/** It begins for any event when the last one has been under way for so long, in milliseconds. */
+const long = 20
+const longNanos = BigInt(long) * 1_000_000n
 
 /** An append that waits, and how its fiber goes on. */
 interface Waiting<A> {
@@ -71,6 +72,8 @@ interface Lanes<A> {
   readonly underWay: Set<Batch<A>>
   /** Those without a batch, each open to take one. */
   readonly idle: Array<Latch.Latch>
+  /** Open while something waits although a lane is idle. */
+  readonly late: Latch.Latch
   /** How many are not idle. */
   busy: number
   /** How many of the events that wait are known to be for logs that are under way. */
@@ -97,6 +100,7 @@ export const make = Effect.fnUntraced(function*<A>(
     queue: new AppendQueue({ maxEvents, maxBytes, joins }),
     underWay: new Set(),
     idle: [],
+    late: Latch.makeUnsafe(),
     busy: 0,
     heldUp: 0,
     began: 0n,
@@ -108,6 +112,14 @@ export const make = Effect.fnUntraced(function*<A>(
     lanes.idle.push(some)
     yield* Effect.forkScoped(Effect.forever(Effect.andThen(some.await, Effect.suspend(() => writeNext(lanes, some)))))
   }
+  // a batch may take long while nothing else is appended
+  const lookAgain = Effect.sync(() => {
+    lanes.late.closeUnsafe()
+    wake(lanes)
+  })
+  yield* Effect.forkScoped(
+    Effect.forever(Effect.andThen(lanes.late.await, Effect.andThen(Effect.sleep(long), lookAgain)))
+  )
   return (request) => append(lanes, request)
 })
 
@@ -127,8 +139,9 @@ const append = <A>(lanes: Lanes<A>, request: AppendRequest): Effect.Effect<A, St
 
 /** Lets a further lane take what waits, if it is to. */
 const wake = <A>(lanes: Lanes<A>): void => {
-  const { busy, idle, queue } = lanes
-  if (idle.length === 0 || queue.isEmpty || busy > 0 && !isDue(lanes)) return
+  const { busy, idle, late, queue } = lanes
+  if (idle.length === 0 || queue.isEmpty) return
+  if (busy > 0 && !isDue(lanes)) return void late.openUnsafe()
   lanes.busy++
   idle.pop()!.openUnsafe()
 }
@@ -136,7 +149,7 @@ const wake = <A>(lanes: Lanes<A>): void => {
 /** Whether another batch is to begin while one is under way. */
 const isDue = <A>({ began, clock, heldUp, queue }: Lanes<A>): boolean => {
   const events = queue.events - heldUp
-  return events >= manyEvents || events > 0 && clock.monotonicTimeNanosUnsafe() - began > long
+  return events >= manyEvents || events > 0 && clock.monotonicTimeNanosUnsafe() - began >= longNanos
 }
 
 /** Writes the next batch, if there is one: all who waited may have been interrupted, or wait for logs that are under way. */
