@@ -4,14 +4,23 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import type { Fiber } from "effect/Fiber"
 import * as Headers from "effect/http/Headers"
 import * as HttpTraceContext from "effect/http/HttpTraceContext"
 import type * as Tracer from "effect/Tracer"
 import type { Metadata, Place } from "./Envelope.ts"
-import { isTraced, tracedMetadata, traceparent } from "./internal/traceContext.ts"
+import * as TraceContext from "./internal/traceContext.ts"
 
 /** More links would be of no use. */
 const maxLinks = 32
+
+/**
+ * Whether there is a tracer. Spans cost more than all other work on an event, so there are none without one.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const isTraced: (fiber: Fiber<any, any>) => boolean = TraceContext.isTraced
 
 /**
  * Runs the effect in a span, if there is a tracer, with links to the spans that wrote the events.
@@ -40,7 +49,7 @@ const linksTo = (envelopes: ReadonlyArray<Pick<Place, "metadata">>): Array<Trace
   const links: Array<Tracer.SpanLink> = []
   const seen = new Set<string>()
   for (const { metadata } of envelopes) {
-    const written = metadata[traceparent]
+    const written = metadata[TraceContext.traceparent]
     if (written === undefined || seen.has(written)) continue
     seen.add(written)
     const span = HttpTraceContext.w3c(Headers.fromRecordUnsafe({ traceparent: written }))
@@ -57,4 +66,4 @@ const linksTo = (envelopes: ReadonlyArray<Pick<Place, "metadata">>): Array<Trace
  * @since 0.1.0
  */
 export const withTraceContext = (metadata: Metadata): Effect.Effect<Metadata> =>
-  Effect.withFiber((fiber) => Effect.succeed(tracedMetadata(fiber, metadata)))
+  Effect.withFiber((fiber) => Effect.succeed(TraceContext.tracedMetadata(fiber, metadata)))

@@ -9,6 +9,8 @@
  * @since 0.1.0
  */
 import type { StorageError } from "@sluice/core/StorageError"
+import { isTraced } from "@sluice/core/Tracing"
+import type { Statement as SqlStatement } from "@sluice/core/Transaction"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -65,6 +67,8 @@ export class Database extends Context.Service<Database, {
   readonly sql: SqlClient.SqlClient
   /** Runs a query and returns its rows; none for a statement that returns none. */
   readonly run: <A>(query: Query<A>) => Effect.Effect<ReadonlyArray<A>, SqlError>
+  /** The same with SQL and its parameters. It is a span where there is a tracer. */
+  readonly execute: (statement: SqlStatement) => Effect.Effect<ReadonlyArray<unknown>, SqlError>
   /**
    * Runs the effect, and every query in it, in one transaction; within another as a savepoint. It succeeds only when
    * the server says that it is committed. If the database has ended the transaction, it fails with the error that
@@ -214,18 +218,23 @@ export const make = Effect.fnUntraced(function*(
       return level === undefined ? own : Effect.tap(level[0].within(level[1], own), () => check)
     })
   const sql: SqlClient.SqlClient = Object.assign(client, { withTransaction })
+  /** In the fiber's transaction, or on a connection of its own. */
+  const executeOnAny = ({ parameters, sql }: SqlStatement): Effect.Effect<ReadonlyArray<unknown>, SqlError> => {
+    const use = (connection: Connection) => connection.execute(sql, parameters, undefined)
+    return Effect.withFiber((fiber) => {
+      const current = levelOf(fiber)?.[0]
+      return current === undefined ? Effect.scoped(Effect.flatMap(acquirer, use)) : use(current)
+    })
+  }
 
   return Database.of({
     dialect,
     sql,
-    run: (query) =>
-      execute(dialect, query, ({ parameters, sql }) => {
-        const use = (connection: Connection) => connection.execute(sql, parameters, undefined)
-        return Effect.flatMap(
-          ambient,
-          (current) => current === undefined ? Effect.scoped(Effect.flatMap(acquirer, use)) : use(current)
-        )
-      }),
+    run: (query) => execute(dialect, query, executeOnAny),
+    execute: (statement) =>
+      Effect.withFiber((fiber) =>
+        isTraced(fiber) ? sql.unsafe(statement.sql, statement.parameters) : executeOnAny(statement)
+      ),
     withTransaction,
     afterCommit: sql.afterCommit,
     // asked for by each append

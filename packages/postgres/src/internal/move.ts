@@ -42,8 +42,8 @@ export const makeMove = (database: Database["Service"], naming: Naming.Naming) =
     ]
     const sorted = moves.toSorted((a, b) => a.slice - b.slice)
     const rows = moves.length === 1
-      ? database.sql.unsafe(one, valuesOf((value) => value(moves[0]!)))
-      : database.sql.unsafe(several, valuesOf((value) => sorted.map(value)))
+      ? database.execute({ sql: one, parameters: valuesOf((value) => value(moves[0]!)) })
+      : database.execute({ sql: several, parameters: valuesOf((value) => sorted.map(value)) })
     return Effect.map(rows, (rows) => rows.length === moves.length)
   }
 }

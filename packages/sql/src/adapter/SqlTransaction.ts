@@ -20,8 +20,7 @@ import { fromSqlError } from "./SqlStorageError.ts"
 export const service = (database: Database["Service"]): Transaction["Service"] =>
   Transaction.of({
     dialect: database.dialect,
-    execute: ({ parameters, sql }) =>
-      database.sql.unsafe(sql, parameters).pipe(Effect.mapError(fromSqlError("run a statement")))
+    execute: (statement) => Effect.mapError(database.execute(statement), fromSqlError("run a statement"))
   })
 
 /**

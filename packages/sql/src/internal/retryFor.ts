@@ -13,9 +13,18 @@ export const retryFor = <E>(options: {
   readonly schedule: Schedule.Schedule<unknown, E>
 }) =>
 <A, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.suspend(() => {
+  // a schedule is begun once there is something to try again
+  Effect.catch(self, (error) => {
+    if (!options.while(error)) return Effect.fail(error)
+    let first: E | undefined = error
+    const again = Effect.suspend(() => {
+      if (first === undefined) return self
+      const failed = Effect.fail(first)
+      first = undefined
+      return failed
+    })
     let begun: bigint | undefined
-    return Effect.retry(self, {
+    return Effect.retry(again, {
       schedule: options.schedule,
       while: (error) =>
         options.while(error)
