@@ -3,12 +3,21 @@ import { assert, it } from "@effect/vitest"
 import * as EntityType from "@sluice/core/EntityType"
 import * as EventCodec from "@sluice/core/EventCodec"
 import * as Journal from "@sluice/core/Journal"
+import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Projection from "@sluice/core/Projection"
+import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import type { SnapshotStore } from "@sluice/core/SnapshotStore"
 import * as Source from "@sluice/core/Source"
 import { StorageError } from "@sluice/core/StorageError"
+import * as GrpcServer from "@sluice/grpc/GrpcServer"
 import * as PostgresStorage from "@sluice/postgres/PostgresStorage"
+import * as Replica from "@sluice/replication/Replica"
+import * as ReplicatedEventSourced from "@sluice/replication/ReplicatedEventSourced"
+import * as Replication from "@sluice/replication/Replication"
+import * as ReplicaVerification from "@sluice/replication/ReplicaVerification"
 import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
+import { freePort } from "@sluice/testing/FreePort"
 import * as TestServer from "@sluice/testing/TestServer"
 import * as Wait from "@sluice/testing/Wait"
 import * as Cause from "effect/Cause"
@@ -16,7 +25,10 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as References from "effect/References"
+import * as Stream from "effect/Stream"
 import Pg from "pg"
+import { makeNotes } from "../../packages/replication/test/kit/Notes.ts"
 import * as PostgresPair from "../kit/PostgresPair.ts"
 import * as Switchboard from "../kit/Switchboard.ts"
 
@@ -85,6 +97,79 @@ it.live(
       )
     }).pipe(Effect.scoped),
   120_000
+)
+
+it.live(
+  "after a failover, events of another region that were lost come again, before those that follow them",
+  () =>
+    Effect.gen(function*() {
+      const { caughtUp, cut, primary, promote, standby } = yield* PostgresPair.start
+      const address = yield* Switchboard.start(primary.port)
+      const { database, host, user } = primary
+      const notes = makeNotes("notes", { snapshotEvery: 2 })
+      const region = Effect.fnUntraced(function*<E>(
+        id: string,
+        other: string,
+        ports: Readonly<Record<string, number>>,
+        storage: Layer.Layer<Journal.Journal | SnapshotStore | Projection.Stores, E>
+      ) {
+        const replicas = { [other]: { address: `localhost:${ports[other]}` } }
+        const context = yield* Layer.build(
+          Layer.fresh(
+            Replication.layer(notes, { replicas, consumers: 1 })
+              .pipe(
+                Layer.provideMerge(ReplicatedEventSourced.layer(notes)),
+                Layer.provideMerge([
+                  Replica.layer(id),
+                  GrpcServer.layer({ port: ports[id]! }),
+                  storage,
+                  ProjectionRegistry.layer
+                ])
+              )
+          )
+        )
+        return {
+          client: yield* Effect.provideContext(ReplicatedEventSourced.client(notes), context),
+          repair: Effect.provideContext(ReplicaVerification.repair(notes, { replicas }), context),
+          has: (entity: string, ...texts: ReadonlyArray<string>) =>
+            Wait.until(
+              `${entity} to have ${texts.join()} at ${id}`,
+              Stream.runCollect(Journal.read(notes.entityType, `${entity}|${id}`)).pipe(
+                Effect.map((events) => Array.from(events, ({ event }) => event.text).join() === texts.join()),
+                Effect.provideContext(context)
+              ),
+              { atMost: "90 seconds" }
+            )
+        }
+      })
+      const ports = { eu: yield* freePort, us: yield* freePort }
+      const us = yield* region("us", "eu", ports, MemoryStorage.layer)
+      const eu = yield* region("eu", "us", ports, PostgresStorage.layer({ host, port: address.port, user, database }))
+      const write = (text: string) => Effect.forEach(["a", "b"], (id) => us.client(id).Add({ text }), { discard: true })
+      yield* write("1")
+      yield* eu.has("a", "1")
+      yield* eu.has("b", "1")
+      yield* caughtUp
+      yield* cut
+      yield* write("2")
+      yield* write("3")
+      yield* eu.has("a", "1", "2", "3")
+      yield* eu.has("b", "1", "2", "3")
+      yield* promote
+      yield* address.lead(standby.port)
+      yield* address.cut
+      yield* us.client("a").Add({ text: "4" })
+      yield* eu.has("a", "1", "2", "3", "4")
+      // what is in memory takes what comes again for stored, until the next event tells
+      yield* us.client("b").Add({ text: "4" })
+      yield* Wait.until(
+        "all that were lost to be stored",
+        Effect.map(eu.repair, (reports) => reports.every(ReplicaVerification.isEqual)),
+        { atMost: "90 seconds" }
+      )
+      yield* eu.has("b", "1", "2", "3", "4")
+    }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None")),
+  240_000
 )
 
 it.live(

@@ -32,7 +32,14 @@ import { interceptions } from "./internal/interceptions.ts"
 import { checkJournal } from "./internal/ownJournal.ts"
 import * as state from "./internal/replica.ts"
 import * as Replica from "./Replica.ts"
-import { type ArrivalError, EventsLost, HistoryForked, Intercepted, UnknownReplica } from "./ReplicationError.ts"
+import {
+  type ArrivalError,
+  ArrivalsLost,
+  EventsLost,
+  HistoryForked,
+  Intercepted,
+  UnknownReplica
+} from "./ReplicationError.ts"
 import type { VersionVector } from "./VersionVector.ts"
 
 const TypeId = "~sluice/ReplicatedEventSourced"
@@ -108,6 +115,8 @@ export interface Arriving<out Event> {
   readonly metadata: Metadata
   /** Whether it comes from another replica than that which has decided it; not where nothing is said. */
   readonly isRelayed?: boolean | undefined
+  /** The number of the event of the same origin that was given before it, and is stored: where it is not any more, as after a failover that has lost commits, this one is refused. */
+  readonly previous?: number | undefined
 }
 
 /**
@@ -330,10 +339,10 @@ const lineages = <Event, State>(
         const outcomes: Array<Outcome> = []
         const stored: Array<Arrived> = []
         let after = known
-        for (const { event, isRelayed, metadata, payload, replication } of arriving) {
+        for (const { event, isRelayed, metadata, payload, previous, replication } of arriving) {
           const { origin, originSequenceNumber } = replication
           const about = { entityType: name, id, origin, originSequenceNumber }
-          const arrival = state.arrive(after, { self, replicas }, replication, isRelayed === true)
+          const arrival = state.arrive(after, { self, replicas }, replication, isRelayed === true, previous)
           if (arrival._tag === "Own" || arrival._tag === "Duplicate") {
             outcomes.push(arrival._tag)
             continue
@@ -345,6 +354,8 @@ const lineages = <Event, State>(
               return Decision.fail(new UnknownReplica({ ...about, replicas: [...replicas] }))
             case "EventsLost":
               return Decision.fail(new EventsLost({ ...about, self, seen: arrival.seen, last: arrival.last }))
+            case "ArrivalsLost":
+              return Decision.fail(new ArrivalsLost({ ...about, self, previous: previous!, last: arrival.last }))
             case "HistoryForked": {
               const { number: last, time: lastTime } = arrival.last
               return Decision.fail(new HistoryForked({ ...about, time: replication.time!, last, lastTime }))
@@ -468,12 +479,13 @@ export const receiveAll = <Name extends string, Event>(
     return (id, arriving) =>
       send(
         id,
-        arriving.map(({ event, isRelayed = false, metadata, payload, replication }) => ({
+        arriving.map(({ event, isRelayed = false, metadata, payload, previous, replication }) => ({
           event,
           payload,
           replication,
           metadata: withoutOwn(metadata),
-          isRelayed
+          isRelayed,
+          previous
         })),
         Infinity
       )

@@ -33,6 +33,7 @@ import { allHeader } from "./internal/allHeader.ts"
 import { type AsWritten, asWritten } from "./internal/asWritten.ts"
 import { checkReplicas } from "./internal/checkReplicas.ts"
 import { givingAgain } from "./internal/givingAgain.ts"
+import { LastGiven } from "./internal/LastGiven.ts"
 import { progressFor } from "./internal/progressOf.ts"
 import { projectionName } from "./internal/projectionName.ts"
 import * as state from "./internal/replica.ts"
@@ -186,6 +187,7 @@ const alone = { ...together, size: 1 }
 const held: ReadonlySet<string> = new Set<(ArrivalError | EntityError)["_tag"]>([
   "Intercepted",
   "EventsLost",
+  "ArrivalsLost",
   "HistoryForked",
   "EntityConflict"
 ])
@@ -228,6 +230,7 @@ export const projections = <Name extends string, Event>(
     const relayed = entity.replicas.filter((id) => id !== self && !direct.includes(id)).toSorted(byText)
     const suffix = `|${remote}`
     const receiving = receiveAll(entity)
+    const given = new LastGiven()
     /** An event as it arrives at its entity; undefined where it comes on another way. */
     const arrivalOf = (
       { event: { event, payload }, metadata, persistenceId, replication, sequenceNumber, timestamp }: Envelope<
@@ -263,8 +266,9 @@ export const projections = <Name extends string, Event>(
             if (arrival === undefined) continue
             if (arrival instanceof WrongReplica) return Effect.fail(arrival)
             const of = entities.get(arrival.id)
-            if (of === undefined) entities.set(arrival.id, [arrival.arriving])
-            else of.push(arrival.arriving)
+            const arriving = given.behind(arrival.id, arrival.arriving)
+            if (of === undefined) entities.set(arrival.id, [arriving])
+            else of.push(arriving)
           }
           let heldUp: EntityHeldUp | undefined
           return Effect.flatMap(
@@ -272,6 +276,7 @@ export const projections = <Name extends string, Event>(
             (receive) =>
               Effect.forEach(entities, ([id, arriving]) =>
                 receive(id, arriving).pipe(
+                  Effect.tap(() => Effect.sync(() => given.stored(id, arriving))),
                   Effect.mapError((error) => ofEntity({ entityType: name, id }, arriving[0]!.replication, error)),
                   // the others are not to wait for it
                   Effect.catchTag("EntityHeldUp", (error) => Effect.sync(() => void (heldUp ??= error)))

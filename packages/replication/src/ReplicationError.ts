@@ -70,6 +70,33 @@ export class EventsLost extends ExpectedError.TaggedError<EventsLost>("@sluice/r
 }
 
 /**
+ * The event of the same origin that came before was stored here, and is not any more: the database has lost commits, as in a failover. The projection goes on from the offsets that are left, so that what
+ * was lost comes again. Where the offsets were not lost with it, `ReplicaVerification.repair` stores it.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ArrivalsLost
+  extends ExpectedError.TaggedError<ArrivalsLost>("@sluice/replication/ArrivalsLost")("ArrivalsLost", {
+    ...About,
+    self: Schema.String,
+    /** The number of the event that came before, and of the last one of its origin that is here. */
+    previous: Schema.Int,
+    last: Schema.Int
+  })
+{
+  readonly isRetryable = true
+  override get message(): string {
+    const { last, previous, self } = this
+    return `${
+      eventOf(this)
+    } is refused: event ${previous} had come before it, and is not in the journal of '${self}' any more, where ${
+      last === 0 ? "none" : `event ${last}`
+    } is the last one of this origin. The database of '${self}' has lost commits. What was lost comes again where the offsets were lost as well; ReplicaVerification.repair stores it where they were not`
+  }
+}
+
+/**
  * An event has a number and a time that do not go with those of its origin which are stored here: the origin's database was restored from a backup, or emptied, and it has given the numbers
  * of lost events again.
  *
@@ -168,7 +195,7 @@ export class ForeignJournal
  * @category schemas
  * @since 0.1.0
  */
-export const ArrivalError = Schema.Union([UnknownReplica, EventsLost, HistoryForked, Intercepted])
+export const ArrivalError = Schema.Union([UnknownReplica, EventsLost, ArrivalsLost, HistoryForked, Intercepted])
 
 /**
  * Why an arriving event is not stored.

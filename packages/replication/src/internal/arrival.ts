@@ -25,6 +25,7 @@ const Stored = Schema.Struct({
   event: Schema.Struct({ manifest: Schema.String, bytes: Schema.Uint8Array }),
   replication: Replication,
   isRelayed: Schema.Boolean,
+  previous: Schema.optional(SequenceNumber.SequenceNumber),
   metadata: Schema.Record(Schema.String, Schema.String)
 })
 

@@ -40,6 +40,7 @@ export const nothing: Known = { version: VersionVector.empty, seen: new Map(), t
  * - `UnknownReplica`: its origin was never configured.
  * - `EventsLost`: it has seen a later event of this replica than the last one that was written here: the journal is older than it was, as after a restored backup. How many events there are
  *   tells nothing of that, as those of others come again and take the numbers of the lost ones.
+ * - `ArrivalsLost`: the event of its origin that came before it was stored here, and is not any more.
  * - `Stored`: it is to be stored, see {@link received}.
  */
 export type Arrival =
@@ -48,6 +49,7 @@ export type Arrival =
   | { readonly _tag: "UnknownReplica" }
   | { readonly _tag: "EventsLost"; readonly seen: number; readonly last: number }
   | { readonly _tag: "HistoryForked"; readonly last: Last }
+  | { readonly _tag: "ArrivalsLost"; readonly last: number }
   | { readonly _tag: "Stored" }
 
 /**
@@ -61,7 +63,9 @@ export const arrive = (
   { seen, version: known }: Known,
   replica: { readonly self: string; readonly replicas: ReadonlySet<string> },
   { origin, originSequenceNumber, time, version }: ReplicationMetadata,
-  isRelayed: boolean
+  isRelayed: boolean,
+  /** The number of the event of its origin that whoever gives it knows to be stored, as it came before. */
+  previous = 0
 ): Arrival => {
   const { replicas, self } = replica
   const written = known.get(self) ?? 0
@@ -70,6 +74,7 @@ export const arrive = (
   if (origin === self) return { _tag: "Own" }
   if (!replicas.has(origin)) return { _tag: "UnknownReplica" }
   const last = seen.get(origin)
+  if (previous > (last?.number ?? 0)) return { _tag: "ArrivalsLost", last: last?.number ?? 0 }
   if (last === undefined) return { _tag: "Stored" }
   const isNew = originSequenceNumber > last.number
   if (!isRelayed && time !== undefined) {

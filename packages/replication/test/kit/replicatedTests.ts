@@ -288,6 +288,22 @@ export const replicatedTests = (
           assert.strictEqual(yield* receive("a", arriving("us", 1, "a", { version: { eu: 2 } })), "Stored")
         }))
 
+      it.effect("refuse an event where the one that came before it was lost here, until that has come again", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName())
+          const { client, receiveAll } = yield* running(notes, "eu")
+          yield* receiveAll("a", [arriving("us", 1, "1")])
+          const next = { ...arriving("us", 5, "5"), previous: 3 }
+          const error = yield* Effect.flip(receiveAll("a", [next]))
+          assert(error._tag === "ArrivalsLost")
+          assert.deepStrictEqual([error.previous, error.last], [3, 1])
+          assert.deepStrictEqual(
+            yield* receiveAll("a", [arriving("us", 3, "3"), next, { ...next, previous: 1 }]),
+            ["Stored", "Stored", "Duplicate"]
+          )
+          assert.deepStrictEqual((yield* client("a").Get()).notes, ["us#1 1", "us#3 3", "us#5 5"])
+        }))
+
       it.effect("refuse an event whose number its origin has given again, now and after a recovery", () =>
         Effect.gen(function*() {
           const notes = makeNotes(freshName())

@@ -1,0 +1,29 @@
+import type { Arriving } from "../ReplicatedEventSourced.ts"
+
+/** So many entities are known, those that were given something last: what a failover loses is of the last seconds. */
+const most = 10_000
+
+/**
+ * @internal
+ * Which event of each origin an entity was given last, and has stored. A database that loses commits while the process lives has lost events of others with its offsets, and the process would go on behind
+ * them: the next event of the same origin says which one was before it, so that its entity notices.
+ */
+export class LastGiven {
+  readonly #last = new Map<string, Map<string, number>>()
+
+  /** The event, with the number of the one before it. What comes again is before others that were given. */
+  behind<Event>(id: string, arriving: Arriving<Event>): Arriving<Event> {
+    const { origin, originSequenceNumber } = arriving.replication
+    const previous = this.#last.get(id)?.get(origin)
+    return previous === undefined || previous >= originSequenceNumber ? arriving : { ...arriving, previous }
+  }
+
+  stored(id: string, arriving: ReadonlyArray<Arriving<unknown>>): void {
+    const origins = this.#last.get(id) ?? new Map<string, number>()
+    for (const { replication: { origin, originSequenceNumber } } of arriving) origins.set(origin, originSequenceNumber)
+    // as the one that was given something last
+    this.#last.delete(id)
+    this.#last.set(id, origins)
+    if (this.#last.size > most) this.#last.delete(this.#last.keys().next().value!)
+  }
+}
