@@ -77,7 +77,7 @@ export interface ConsumerOptions {
   readonly consumers?: number | undefined
   /**
    * To how many entities each consumer gives events at a time, of different slices; 32 where nothing is said. What they read and write in the same moment shares statements and commits, so a region catches up the quicker
-   * the more there are. Each consumer has at most 200 events for each in hand, and 4 MiB in all. Events of an entity that have come by then are given to it together, unless it has `intercept`.
+   * the more there are. Each consumer reads no more while it holds 200 events for each of them, or 4 MiB, that are not stored. Events of an entity that have come by then are given to it together, unless it has `intercept`.
    */
   readonly parallelUpdates?: number | undefined
 }

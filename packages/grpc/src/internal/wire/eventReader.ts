@@ -352,6 +352,7 @@ class EventReader {
 const nothing: Partial<Said> = {}
 const noTags: Array<string> = []
 const noBytes = new Uint8Array()
+
 /** Text that mostly is the same as before. */
 class Remembered {
   #bytes: Uint8Array = noBytes
