@@ -241,6 +241,13 @@ const heldUp: ReadonlyArray<[what: string, of: HeldUp]> = [
       }
     })
   })],
+  ["it is of a later version, until that is there", (state) => ({
+    notes: makeNotes("notes", {
+      onDecode: ({ text }) => {
+        if (state.isBroken && text === "held") throw new Error("unknown")
+      }
+    })
+  })],
   ["its entity cannot be recovered", (state) => ({
     notes: makeNotes("notes", {
       onEvolve: ({ text }) => {

@@ -1,4 +1,5 @@
 import * as EntityType from "@sluice/core/EntityType"
+import * as EventCodec from "@sluice/core/EventCodec"
 import * as Decision from "@sluice/entity/Decision"
 import * as SnapshotPolicy from "@sluice/entity/SnapshotPolicy"
 import * as ReplicatedEventSourced from "@sluice/replication/ReplicatedEventSourced"
@@ -25,6 +26,19 @@ export interface Seen {
   readonly recovering: Array<boolean>
 }
 
+const codec = EventCodec.json(Added)
+
+const decoding = (onDecode: ((event: Added) => void) | undefined) =>
+  onDecode === undefined ? codec : EventCodec.make<Added>({
+    name: codec.name,
+    encode: codec.encodeUnsafe,
+    decode: (payload) => {
+      const event = codec.decodeUnsafe(payload)
+      onDecode(event)
+      return event
+    }
+  })
+
 export const makeNotes = (
   name: string,
   options: {
@@ -38,10 +52,12 @@ export const makeNotes = (
     readonly tags?: (state: typeof State.Type, event: Added) => ReadonlyArray<string>
     /** The state with one more note, where it is another one than that with the note at its end. */
     readonly evolve?: (state: typeof State.Type, note: string) => typeof State.Type
+    /** What it throws at cannot be decoded. */
+    readonly onDecode?: (event: Added) => void
     readonly onEvolve?: (event: Added, place: ReplicatedEventSourced.Place) => void
   } = {}
 ) =>
-  ReplicatedEventSourced.make(EntityType.make(name, { event: Added }), {
+  ReplicatedEventSourced.make(EntityType.make(name, { codec: decoding(options.onDecode) }), {
     replicas,
     state: State,
     initial: { notes: [], concurrent: [], times: [] },
