@@ -243,9 +243,10 @@ export const projections = <Name extends string, Event>(
       }
       const id = PersistenceId.entityId(persistenceId).slice(0, -suffix.length)
       const from = replication ?? state.migrated(remote, sequenceNumber, timestamp)
-      return from.origin === self || elsewhere.has(from.origin)
-        ? undefined
-        : { id, arriving: { event, payload, metadata, replication: from, isRelayed: from.origin !== remote } }
+      if (from.origin === self || elsewhere.has(from.origin)) return undefined
+      const isRelayed = from.origin !== remote
+      const previous = given.before(id, from)
+      return { id, arriving: { event, payload, metadata, replication: from, isRelayed, previous } }
     }
     return EventConsumer.source(EventStream.make(name, { codec: asWritten(entity.entityType.codec) }), {
       ...replicas[remote]!,
@@ -266,9 +267,8 @@ export const projections = <Name extends string, Event>(
             if (arrival === undefined) continue
             if (arrival instanceof WrongReplica) return Effect.fail(arrival)
             const of = entities.get(arrival.id)
-            const arriving = given.behind(arrival.id, arrival.arriving)
-            if (of === undefined) entities.set(arrival.id, [arriving])
-            else of.push(arriving)
+            if (of === undefined) entities.set(arrival.id, [arrival.arriving])
+            else of.push(arrival.arriving)
           }
           let heldUp: EntityHeldUp | undefined
           return Effect.flatMap(

@@ -1,3 +1,4 @@
+import type { ReplicationMetadata } from "@sluice/core/ReplicationMetadata"
 import type { Arriving } from "../ReplicatedEventSourced.ts"
 
 /** So many entities are known, those that were given something last: what a failover loses is of the last seconds. */
@@ -11,11 +12,10 @@ const most = 10_000
 export class LastGiven {
   readonly #last = new Map<string, Map<string, number>>()
 
-  /** The event, with the number of the one before it. What comes again is before others that were given. */
-  behind<Event>(id: string, arriving: Arriving<Event>): Arriving<Event> {
-    const { origin, originSequenceNumber } = arriving.replication
+  /** The number of the one before an event; undefined where that is not known, or the event comes again. */
+  before(id: string, { origin, originSequenceNumber }: ReplicationMetadata): number | undefined {
     const previous = this.#last.get(id)?.get(origin)
-    return previous === undefined || previous >= originSequenceNumber ? arriving : { ...arriving, previous }
+    return previous === undefined || previous >= originSequenceNumber ? undefined : previous
   }
 
   stored(id: string, arriving: ReadonlyArray<Arriving<unknown>>): void {
