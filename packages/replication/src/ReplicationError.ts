@@ -71,7 +71,7 @@ export class EventsLost extends ExpectedError.TaggedError<EventsLost>("@sluice/r
 
 /**
  * The event of the same origin that came before was stored here, and is not any more: the database has lost commits, as in a failover. The projection goes on from the offsets that are left, so that what
- * was lost comes again. Where the offsets were not lost with it, `ReplicaVerification.repair` stores it.
+ * was lost comes again. Where the event waits nevertheless, give it up by `ProjectionManagement.discardLetters`: then `ReplicaVerification.repair` stores it, and what was lost.
  *
  * @category errors
  * @since 0.1.0
@@ -92,7 +92,7 @@ export class ArrivalsLost
       eventOf(this)
     } is refused: event ${previous} had come before it, and is not in the journal of '${self}' any more, where ${
       last === 0 ? "none" : `event ${last}`
-    } is the last one of this origin. The database of '${self}' has lost commits. What was lost comes again where the offsets were lost as well; ReplicaVerification.repair stores it where they were not`
+    } is the last one of this origin. The database of '${self}' has lost commits. What was lost comes again with the offsets that are left. Where this event waits nevertheless, give it up by ProjectionManagement.discardLetters, and store all that is missing by ReplicaVerification.repair`
   }
 }
 
