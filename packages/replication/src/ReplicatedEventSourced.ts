@@ -38,6 +38,7 @@ import {
   EventsLost,
   HistoryForked,
   Intercepted,
+  InvalidArrival,
   UnknownReplica
 } from "./ReplicationError.ts"
 import type { VersionVector } from "./VersionVector.ts"
@@ -352,6 +353,8 @@ const lineages = <Event, State>(
           switch (arrival._tag) {
             case "UnknownReplica":
               return Decision.fail(new UnknownReplica({ ...about, replicas: [...replicas] }))
+            case "Invalid":
+              return Decision.fail(new InvalidArrival({ ...about, problem: arrival.problem }))
             case "EventsLost":
               return Decision.fail(new EventsLost({ ...about, self, seen: arrival.seen, last: arrival.last }))
             case "ArrivalsLost":

@@ -186,6 +186,7 @@ const alone = { ...together, size: 1 }
 /** The errors that are of one entity. */
 const held: ReadonlySet<string> = new Set<(ArrivalError | EntityError)["_tag"]>([
   "Intercepted",
+  "InvalidArrival",
   "EventsLost",
   "ArrivalsLost",
   "HistoryForked",

@@ -47,6 +47,26 @@ export class UnknownReplica
 }
 
 /**
+ * An event says of itself what no replica writes: its time is after the year 2100, or with it the entity would have seen more than 1,000 replicas. Nothing could be written to the entity any more.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class InvalidArrival
+  extends ExpectedError.TaggedError<InvalidArrival>("@sluice/replication/InvalidArrival")("InvalidArrival", {
+    ...About,
+    problem: Schema.String
+  })
+{
+  readonly isRetryable = true
+  override get message(): string {
+    return `${
+      eventOf(this)
+    } is refused: ${this.problem}. Find out what '${this.origin}' has written, and discard it here`
+  }
+}
+
+/**
  * An event has seen more of this replica's events than its journal has: a backup was restored here, or commits were lost. What was written since would have numbers that
  * others know as those of lost events, and would never reach them.
  *
@@ -195,7 +215,14 @@ export class ForeignJournal
  * @category schemas
  * @since 0.1.0
  */
-export const ArrivalError = Schema.Union([UnknownReplica, EventsLost, ArrivalsLost, HistoryForked, Intercepted])
+export const ArrivalError = Schema.Union([
+  UnknownReplica,
+  InvalidArrival,
+  EventsLost,
+  ArrivalsLost,
+  HistoryForked,
+  Intercepted
+])
 
 /**
  * Why an arriving event is not stored.

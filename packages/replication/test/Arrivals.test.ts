@@ -186,6 +186,9 @@ const one = () => {
   return replica
 }
 
+/** A version that has seen so many other replicas. */
+const seen = (n: number) => Object.fromEntries(Array.from({ length: n }, (_, i) => [`r${i}`, 1]))
+
 /** An event of `us`. */
 const at = (number: number, time: number) => ({ ...event("us", number), time: Timestamp.make(time) })
 
@@ -197,6 +200,16 @@ const snapshotOf = (replica: Replica): Replica => {
 describe("an event", () => {
   it("of a replica that was never configured is refused", () => {
     assert.strictEqual(one().receive(event("mars", 1), 0), "UnknownReplica")
+  })
+
+  it("is refused where no event could follow it, or where it has seen more replicas than there can be", () => {
+    const replica = one()
+    assert.strictEqual(replica.receive(at(1, Number.MAX_SAFE_INTEGER), 0), "Invalid")
+    assert.strictEqual(replica.receive(event("us", 1, seen(1_000)), 0), "Invalid")
+    assert.strictEqual(replica.receive(event("us", 1, seen(998)), 0), "Stored")
+    // those that it knows already are not counted again
+    assert.strictEqual(replica.receive(event("us", 2, seen(998)), 0), "Stored")
+    assert.strictEqual(replica.receive(event("us", 3, { x: 1, y: 1 }), 0), "Invalid")
   })
 
   it("of the replica itself is its own, and one that it has not means that events were lost", () => {

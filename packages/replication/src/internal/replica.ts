@@ -40,6 +40,7 @@ export const nothing: Known = { version: VersionVector.empty, seen: new Map(), t
  * - `UnknownReplica`: its origin was never configured.
  * - `EventsLost`: it has seen a later event of this replica than the last one that was written here: the journal is older than it was, as after a restored backup. How many events there are
  *   tells nothing of that, as those of others come again and take the numbers of the lost ones.
+ * - `Invalid`: it says of itself what no replica writes, and what the entity could not go on from.
  * - `ArrivalsLost`: the event of its origin that came before it was stored here, and is not any more.
  * - `Stored`: it is to be stored, see {@link received}.
  */
@@ -49,8 +50,26 @@ export type Arrival =
   | { readonly _tag: "UnknownReplica" }
   | { readonly _tag: "EventsLost"; readonly seen: number; readonly last: number }
   | { readonly _tag: "HistoryForked"; readonly last: Last }
+  | { readonly _tag: "Invalid"; readonly problem: string }
   | { readonly _tag: "ArrivalsLost"; readonly last: number }
   | { readonly _tag: "Stored" }
+
+/** In the year 2112. A time near the end of all numbers would leave none for the events that follow. */
+const latest = 2 ** 52
+
+/** How many replicas the events of an entity may have seen, those counted that are no more: all that are written later name them again. */
+const mostReplicas = 1_000
+
+const problemOf = (
+  known: VersionVector.VersionVector,
+  version: VersionVector.VersionVector,
+  time: Timestamp.Timestamp | undefined
+): string | undefined => {
+  if (time !== undefined && time > latest) return `its time is ${time}, which is after the year 2100`
+  let replicas = known.size
+  for (const replica of version.keys()) if (!known.has(replica)) replicas++
+  return replicas > mostReplicas ? `it would be the first to have seen more than ${mostReplicas} replicas` : undefined
+}
 
 /**
  * @internal
@@ -73,6 +92,8 @@ export const arrive = (
   if (ofHere > written) return { _tag: "EventsLost", seen: ofHere, last: written }
   if (origin === self) return { _tag: "Own" }
   if (!replicas.has(origin)) return { _tag: "UnknownReplica" }
+  const problem = problemOf(known, version, time)
+  if (problem !== undefined) return { _tag: "Invalid", problem }
   const last = seen.get(origin)
   if (previous > (last?.number ?? 0)) return { _tag: "ArrivalsLost", last: last?.number ?? 0 }
   if (last === undefined) return { _tag: "Stored" }

@@ -275,6 +275,17 @@ export const replicatedTests = (
           assert.deepStrictEqual((yield* client("a").Get()).notes, [])
         }))
 
+      it.effect("refuse an event of the end of all times, after which they could write nothing", () =>
+        Effect.gen(function*() {
+          const notes = makeNotes(freshName())
+          const { client, receive } = yield* running(notes, "eu")
+          const error = yield* Effect.flip(receive("a", arriving("us", 1, "a", { time: Number.MAX_SAFE_INTEGER })))
+          assert.strictEqual(error._tag, "InvalidArrival")
+          assert.strictEqual(yield* receive("a", arriving("us", 1, "b")), "Stored")
+          yield* client("a").Add({ text: "c" })
+          assert.lengthOf((yield* client("a").Get()).notes, 2)
+        }))
+
       it.effect("refuse an event that has seen what was lost here", () =>
         Effect.gen(function*() {
           const notes = makeNotes(freshName())
