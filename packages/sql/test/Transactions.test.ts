@@ -34,24 +34,34 @@ const test = (
     readonly announced: Array<string>
     /** Runs the effect in a transaction, which announces when it commits. */
     readonly transaction: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E | SqlError>
-  }) => Effect.Effect<void, unknown, Scope.Scope>
-) =>
-  it.effect(`${name} (${dialect})`, () =>
-    Effect.gen(function*() {
-      const server = new FakeServer(dialect)
-      const database = yield* server.database
-      const announced: Array<string> = []
-      yield* body({
-        server,
-        database,
-        announced,
-        run: (text) => database.run(sql.raw(text)),
-        transaction: (effect) =>
-          database.withTransaction(
-            Effect.andThen(database.afterCommit(Effect.sync(() => announced.push("committed"))), effect)
-          )
-      })
-    }))
+  }) => Effect.Effect<void, unknown, Scope.Scope>,
+  ways = waysOf(dialect)
+) => {
+  for (const values of ways) {
+    it.effect(`${name} (${[dialect, ...values].join(" with ")})`, () =>
+      Effect.gen(function*() {
+        const server = new FakeServer(dialect)
+        const database = yield* server.database
+        const announced: Array<string> = []
+        yield* body({
+          server,
+          database,
+          announced,
+          run: (text) => values.length === 0 ? database.run(sql.raw(text)) : database.sql.unsafe(text, values),
+          transaction: (effect) =>
+            database.withTransaction(
+              Effect.andThen(database.afterCommit(Effect.sync(() => announced.push("committed"))), effect)
+            )
+        })
+      }))
+  }
+}
+
+/** The values of statements: on PostgreSQL a transaction begins together with one that has values. */
+const waysOf = (dialect: Dialect): ReadonlyArray<ReadonlyArray<string>> =>
+  dialect === "postgres" ? [[], ["values"]] : withoutValues
+
+const withoutValues: ReadonlyArray<ReadonlyArray<string>> = [[]]
 
 describe.each(dialects)("a transaction on %s", (dialect) => {
   const lost = errorOf(dialect, "lost")
@@ -121,9 +131,9 @@ describe.each(dialects)("a transaction on %s", (dialect) => {
     dialect,
     (use) =>
       Effect.gen(function*() {
-        const { server, transaction } = use
+        const { run, server, transaction } = use
         server.when("ROLLBACK", { error: errorOf(dialect, "internal"), status: "open" })
-        assert.strictEqual(yield* Effect.flip(transaction(Effect.fail("no"))), "no")
+        assert.strictEqual(yield* Effect.flip(transaction(Effect.andThen(run("INSERT 1"), Effect.fail("no")))), "no")
         assert.deepStrictEqual(server.released, ["closed"])
       })
   )
@@ -133,8 +143,29 @@ describe.each(dialects)("a transaction on %s", (dialect) => {
       server.when("BEGIN", { error: errorOf(dialect, "internal") })
       const error = yield* Effect.flip(transaction(run("INSERT 1")))
       assert.strictEqual(fromSqlError("test")(error).reason, "Broken")
-      assert.deepStrictEqual(server.sent, ["BEGIN"])
-    }))
+      assert.notInclude(server.sent, "INSERT 1")
+    }), withoutValues)
+
+  test(
+    "that is interrupted as it begins runs nothing",
+    dialect,
+    ({ database, run, server, transaction }) =>
+      Effect.gen(function*() {
+        for (const effect of [run("INSERT 1"), Stream.runDrain(database.sql.unsafe("INSERT 2").stream)]) {
+          server.sent.length = 0
+          const mayBegin = yield* Deferred.make<void>()
+          server.when("BEGIN", { after: Effect.runPromise(Deferred.await(mayBegin)) })
+          const fiber = yield* Effect.forkChild(transaction(effect))
+          yield* Wait.until("it to begin", () => server.sent.length > 0)
+          const interrupted = yield* Effect.forkChild(Fiber.interrupt(fiber), { startImmediately: true })
+          yield* Deferred.succeed(mayBegin, undefined)
+          yield* Fiber.join(interrupted)
+          assert.deepStrictEqual(server.sent, ["BEGIN", "ROLLBACK"])
+        }
+        assert.deepStrictEqual(server.released, ["clean", "clean"])
+      }),
+    withoutValues
+  )
 
   test(
     "that has not begun after its BEGIN runs nothing",
@@ -145,7 +176,8 @@ describe.each(dialects)("a transaction on %s", (dialect) => {
         const error = yield* Effect.flip(transaction(run("INSERT 1")))
         assert.strictEqual(fromSqlError("test")(error).reason, "Broken")
         assert.notInclude(server.sent, "INSERT 1")
-      })
+      }),
+    withoutValues
   )
 
   test(
@@ -259,7 +291,8 @@ describe.each(dialects)("a transaction on %s", (dialect) => {
           const error = yield* transaction(Effect.flip(run(statement)))
           assert.match(error.message, /would end the transaction/)
         }
-        assert.deepStrictEqual(server.sent, statements.flatMap(() => ["BEGIN", "COMMIT"]))
+        // on PostgreSQL it would begin with its first statement
+        assert.deepStrictEqual(server.sent, statements.flatMap(() => dialect === "postgres" ? [] : ["BEGIN", "COMMIT"]))
         assert.strictEqual(announced.length, statements.length)
       })
   )
@@ -294,7 +327,8 @@ describe.each(dialects)("a transaction on %s", (dialect) => {
             assert.match(error.message, /use withTransaction/)
             assert.strictEqual(fromSqlError("test")(error).reason, "Failed")
           })))
-        assert.deepStrictEqual([server.sent, announced], [["BEGIN", "COMMIT"], ["committed"]])
+        const sent = dialect === "postgres" ? [] : ["BEGIN", "COMMIT"]
+        assert.deepStrictEqual([server.sent, announced], [sent, ["committed"]])
         server.when("INSERT 1", {
           error: errorOf(dialect, "unknown"),
           status: dialect === "postgres" ? "failed" : "open"
@@ -617,7 +651,7 @@ describe.each(["postgres", "mysql"] as const)(
         assert.match(error.message, /ended by/)
         assert.notInclude(server.sent, "INSERT 1")
         assert.deepStrictEqual(announced, [])
-      }))
+      }), withoutValues)
 
     test("may as well not", dialect, ({ announced, run, server, transaction }) =>
       Effect.gen(function*() {
@@ -628,7 +662,7 @@ describe.each(["postgres", "mysql"] as const)(
           "RELEASE SAVEPOINT sluice_guard"
         ])
         assert.deepStrictEqual(announced, ["committed"])
-      }))
+      }), withoutValues)
   }
 )
 

@@ -112,6 +112,14 @@ export class FakeServer {
     return { rows: [...told?.rows ?? []] }
   }
 
+  /** A driver of PostgreSQL's sends both at once. */
+  private async begin(begin: string, { sql }: CompiledQuery): Promise<{ rows: Array<any> }> {
+    await this.answer(begin).catch((cause) => {
+      throw Object.assign(new Error("no transaction", { cause }), { code: "ECONNABORTED" })
+    })
+    return this.answer(sql)
+  }
+
   private statusAfter(sql: string, failed: boolean): TransactionStatus {
     if (failed) return this.dialect === "postgres" && this.status === "open" ? "failed" : this.status
     if (sql === "BEGIN") return "open"
@@ -143,6 +151,7 @@ export class FakeServer {
               for (const row of (await this.answer(sql)).rows) yield { rows: [row] }
             }.bind(this)
           } as unknown as DatabaseConnection,
+          ...(this.dialect === "postgres" ? { begin: this.begin.bind(this) } : {}),
           status: () => this.isSilent ? undefined : this.status,
           ask: async () => {
             if (this.isLost) throw errorOf(this.dialect, "lost")

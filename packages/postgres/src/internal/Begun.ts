@@ -57,6 +57,6 @@ export class Begun extends Query {
   }
 }
 
-/** @internal The connection is of no use any more: the driver may believe to have prepared what was skipped. */
-export const notBegun = (begin: string, cause: Error): Error =>
+/** The connection is of no use any more: the driver may believe to have prepared what was skipped. */
+const notBegun = (begin: string, cause: Error): Error =>
   Object.assign(new Error(`no transaction after ${begin}: ${cause.message}`, { cause }), { code: "ECONNABORTED" })

@@ -1,8 +1,7 @@
 import type { Session, Sessions, TransactionStatus } from "@sluice/sql/adapter/Session"
-import { CompiledQuery, type DatabaseConnection, PostgresDriver } from "kysely"
+import { type DatabaseConnection, PostgresDriver } from "kysely"
 import type Pg from "pg"
 import Cursor from "pg-cursor"
-import { notBegun } from "./Begun.ts"
 import type { Client } from "./client.ts"
 import { ControlClient } from "./pool.ts"
 
@@ -38,15 +37,9 @@ export const makeSessions = (pool: Pg.Pool): Sessions => {
       return {
         connection,
         status,
-        begin: async (sql, first) => {
-          if (first !== undefined && first.parameters.length > 0) {
-            client.beginsWith = sql
-            return connection.executeQuery(first)
-          }
-          await connection.executeQuery(CompiledQuery.raw(sql)).catch((error) => {
-            throw notBegun(sql, error)
-          })
-          return first === undefined ? { rows: [] } : connection.executeQuery(first)
+        begin: (sql, first) => {
+          client.beginsWith = sql
+          return connection.executeQuery(first)
         },
         // the error of a statement arrives before the server's word on the transaction
         ask: async () => {

@@ -23,10 +23,10 @@ export interface Session {
   /** The connection as Kysely's driver has it. If queries can be cancelled, the driver has a control client for that. */
   readonly connection: DatabaseConnection
   /**
-   * Begins a transaction, and runs a first query in it. It is not executed if the transaction does not begin, and the error is one of a lost connection then.
-   * Where a driver has no such thing, transactions begin with a statement of their own.
+   * Begins a transaction, and runs a first query in it, which has parameters. It is not executed if the transaction does not begin, and the error is one of a
+   * lost connection then. Where a driver has no such thing, transactions begin with a statement of their own.
    */
-  readonly begin?: (sql: string, first: CompiledQuery<any> | undefined) => Promise<QueryResult<any>>
+  readonly begin?: (sql: string, first: CompiledQuery<any>) => Promise<QueryResult<any>>
   /** What the server said with its last answer; undefined if that answer did not say. */
   readonly status: () => TransactionStatus | undefined
   /** Asks the server. Fails where the connection is lost. */

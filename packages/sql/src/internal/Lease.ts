@@ -114,16 +114,29 @@ export class Lease implements Connection {
         this.state = open
       })
     }
-    return this.inTurn(
-      Effect.andThen(
-        this.send({ operation: "begin", sql, means: ofStorage }),
-        Effect.suspend(() => {
-          if (this.session.status() !== "open") return Effect.fail(this.failure("begin", `no transaction after ${sql}`))
-          this.state = open
-          return Effect.void
-        })
-      )
-    ).pipe(Effect.tapError((error) => this.meet(error)))
+    return Effect.tapError(this.inTurn(this.beginAlone(sql)), (error) => this.meet(error))
+  }
+
+  /** Begins it by itself. */
+  private beginAlone(sql: string): Effect.Effect<void, SqlError> {
+    return Effect.andThen(
+      this.answered({ operation: "begin", sql, means: ofStorage }, () => {
+        this.toBegin = undefined
+        return this.session.connection.executeQuery(CompiledQuery.raw(sql))
+      }),
+      Effect.suspend(() => {
+        if (this.session.status() !== "open") return Effect.fail(this.failure("begin", `no transaction after ${sql}`))
+        this.state = open
+        return Effect.void
+      })
+    )
+  }
+
+  /** Begins it before the effect, if it has not begun. */
+  private begun<A>(effect: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> {
+    return Effect.suspend(() =>
+      this.toBegin === undefined ? effect : Effect.andThen(this.beginAlone(this.toBegin), effect)
+    )
   }
 
   savepoint(id: number): Effect.Effect<void, SqlError> {
@@ -217,10 +230,7 @@ export class Lease implements Connection {
 
   /** Runs an effect that talks to the driver itself, as a statement. */
   direct<A>(operation: string, f: () => A): Effect.Effect<A, SqlError> {
-    return this.inTurnOfLevel(this.answered({ operation, sql: "" }, async () => {
-      await this.beginNow()
-      return f()
-    }))
+    return this.inTurnOfLevel(this.begun(this.answered({ operation, sql: "" }, async () => f())))
   }
 
   private inTurn<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
@@ -360,14 +370,14 @@ export class Lease implements Connection {
 
   private raw(statement: Statement<QueryResult<any>>, parameters: ReadonlyArray<unknown>) {
     const query = CompiledQuery.raw(statement.sql, parameters as Array<unknown>)
-    return this.answered(statement, () => this.beginNow(query) ?? this.session.connection.executeQuery<any>(query))
-  }
-
-  /** Begins the transaction, with its first statement if that is given. Undefined if it has begun. */
-  private beginNow(first?: CompiledQuery<any>): Promise<QueryResult<any>> | undefined {
-    const sql = this.toBegin
-    this.toBegin = undefined
-    return sql === undefined ? undefined : this.session.begin!(sql, first)
+    const run = this.answered(statement, () => {
+      const begin = this.toBegin
+      this.toBegin = undefined
+      return begin === undefined
+        ? this.session.connection.executeQuery<any>(query)
+        : this.session.begin!(begin, query)
+    })
+    return parameters.length > 0 ? run : this.begun(run)
   }
 
   private query(sql: string, parameters: ReadonlyArray<unknown>) {
@@ -434,16 +444,15 @@ export class Lease implements Connection {
         Stream.paginate(iterator, (iterator) =>
           Effect.map(
             // a stream that is not read to its end has no answer yet
-            this.inTurnOfLevel(this.answered(
+            this.inTurnOfLevel(this.begun(this.answered(
               { operation: "stream", sql, settles: (rows) => rows.length < chunkSize, stream: iterator },
               async () => {
                 this.stream = undefined
-                await this.beginNow()
                 const rows = await gather(iterator)
                 if (rows.length === chunkSize) this.stream = iterator
                 return rows
               }
-            )),
+            ))),
             (rows) => [rows, rows.length < chunkSize ? Option.none() : Option.some(iterator)] as const
           ))
     ))
