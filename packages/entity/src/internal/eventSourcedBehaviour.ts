@@ -70,6 +70,8 @@ export interface Definition<in out Event, in out State> {
 const noMetadata: Metadata = {}
 const nothingArrived: ReadonlyArray<Arrived> = []
 const noTime = Timestamp.make(0)
+/** Where a database that has lost commits ends. */
+const unknown = 0 as SequenceNumber.SequenceNumber
 
 /** What has come is a part of a larger message, which would stay in memory for as long as the event does. */
 const copied = (payload: Payload | undefined): Payload | undefined =>
@@ -256,6 +258,22 @@ export const eventSourcedBehaviour = <Event, State>(
       )
     }
 
+    /** What comes again is known by what is held. A database that has lost commits does not have that any more, and is to be given it anew. */
+    const stillThere = ({ id, persistenceId, sequenceNumber, timestamp }: HeldEvents<State>) => {
+      if (sequenceNumber === 0) return Effect.void
+      const number = sequenceNumber as SequenceNumber.SequenceNumber
+      const about = { entityType: entityType.name, id }
+      return Effect.flatMap(
+        readInTime(inTime, about, journal.entity(persistenceId, number, number, 1), definition.recoverWithin),
+        ([event]) =>
+          event !== undefined && (timestamp === undefined || event.timestamp === timestamp)
+            ? Effect.void
+            : Effect.fail(
+              new Stale({ cause: new SequenceConflict({ persistenceId, expected: number, actual: unknown }) })
+            )
+      )
+    }
+
     /** Begins to save a snapshot once the events are committed, and answers whether it has. */
     const snapshot = (held: HeldEvents<State>): Effect.Effect<boolean> => {
       if (saver === undefined) return Effect.succeed(false)
@@ -332,7 +350,10 @@ export const eventSourcedBehaviour = <Event, State>(
           answer: { _tag: "Replied", reply, receipt },
           after: after.length === 0 ? undefined : journal.afterCommit(runAfter(about, after, state, receipt))
         })
-        if (!Arr.isReadonlyArrayNonEmpty(events)) return Effect.succeed(persisted(held, undefined))
+        if (!Arr.isReadonlyArrayNonEmpty(events)) {
+          const done = persisted(held, undefined)
+          return isArrival(command) ? Effect.as(stillThere(held), done) : Effect.succeed(done)
+        }
         return Effect.flatMap(append(held, about, command.metadata, decided, events), (receipt) => {
           const { position, sequenceNumber, timestamp } = receipt
           if (decided.command !== undefined) {
