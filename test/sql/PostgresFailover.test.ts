@@ -146,16 +146,20 @@ it.live(
       const write = (text: string) => Effect.forEach(["a", "b"], (id) => us.client(id).Add({ text }), { discard: true })
       yield* write("1")
       yield* eu.has("a", "1")
+      yield* eu.has("b", "1")
       yield* caughtUp
       yield* cut
       yield* write("2")
       yield* write("3")
       yield* eu.has("a", "1", "2", "3")
+      yield* eu.has("b", "1", "2", "3")
       yield* promote
       yield* address.lead(standby.port)
       yield* address.cut
-      yield* write("4")
+      yield* us.client("a").Add({ text: "4" })
       yield* eu.has("a", "1", "2", "3", "4")
+      // also where nothing follows them
+      yield* eu.has("b", "1", "2", "3")
     }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None")),
   240_000
 )

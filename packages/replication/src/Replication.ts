@@ -278,7 +278,11 @@ export const projections = <Name extends string, Event>(
               Effect.forEach(entities, ([id, arriving]) =>
                 receive(id, arriving).pipe(
                   Effect.tap(() => Effect.sync(() => given.stored(id, arriving))),
-                  Effect.mapError((error) => ofEntity({ entityType: name, id }, arriving[0]!.replication, error)),
+                  Effect.mapError((error) =>
+                    error._tag === "ArrivalsLost" && given.isToBeginAgain(id, error.previous)
+                      ? error
+                      : ofEntity({ entityType: name, id }, arriving[0]!.replication, error)
+                  ),
                   // the others are not to wait for it
                   Effect.catchTag("EntityHeldUp", (error) => Effect.sync(() => void (heldUp ??= error)))
                 ), { discard: true })

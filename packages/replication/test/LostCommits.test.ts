@@ -9,6 +9,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import { LastGiven } from "../src/internal/LastGiven.ts"
 import { Added, makeNotes } from "./kit/Notes.ts"
 
 const notes = makeNotes("notes")
@@ -55,3 +56,14 @@ it.live("what a database has lost while its entity is in memory is stored again 
     const events = yield* Effect.provideService(stored, Journal.Journal, standby)
     assert.deepStrictEqual(Array.from(events, ({ event }) => event.text), ["1", "2", "3"])
   }).pipe(Effect.scoped))
+
+it("a stream begins again once for an event that is missed, and for what is missed later", () => {
+  const given = new LastGiven()
+  given.stored("a", [ofUs(1), ofUs(3)])
+  assert.strictEqual(given.before("a", ofUs(5).replication), 3)
+  assert.isUndefined(given.before("a", ofUs(3).replication))
+  assert.deepStrictEqual(["a", "b", "a"].map((id) => given.isToBeginAgain(id, 3)), [true, true, false])
+  assert.isTrue(given.isToBeginAgain("a", 5))
+  given.stored("b", [ofUs(3)])
+  assert.isTrue(given.isToBeginAgain("b", 3))
+})

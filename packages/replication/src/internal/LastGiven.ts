@@ -11,6 +11,8 @@ const most = 10_000
  */
 export class LastGiven {
   readonly #last = new Map<string, Map<string, number>>()
+  /** The number of the event that an entity lacks, and for which the stream has begun again. */
+  readonly #missed = new Map<string, number>()
 
   /** The number of the one before an event; undefined where that is not known, or the event comes again. */
   before(id: string, { origin, originSequenceNumber }: ReplicationMetadata): number | undefined {
@@ -18,9 +20,18 @@ export class LastGiven {
     return previous === undefined || previous >= originSequenceNumber ? undefined : previous
   }
 
+  /** Whether the stream is to begin again from its offsets, which are before what the database has lost with them: once for each event that is missed. */
+  isToBeginAgain(id: string, missed: number): boolean {
+    if (this.#missed.get(id) === missed) return false
+    this.#missed.set(id, missed)
+    if (this.#missed.size > most) this.#missed.delete(this.#missed.keys().next().value!)
+    return true
+  }
+
   stored(id: string, arriving: ReadonlyArray<Arriving<unknown>>): void {
     const origins = this.#last.get(id) ?? new Map<string, number>()
     for (const { replication: { origin, originSequenceNumber } } of arriving) origins.set(origin, originSequenceNumber)
+    this.#missed.delete(id)
     // as the one that was given something last
     this.#last.delete(id)
     this.#last.set(id, origins)
