@@ -17,7 +17,6 @@ import type { EncodedEnvelope, Metadata } from "./Envelope.ts"
 import * as Envelope from "./Envelope.ts"
 import type * as EventCodec from "./EventCodec.ts"
 import * as Check from "./internal/checkInput.ts"
-import { meterOf } from "./internal/meterOf.ts"
 import { persistenceIdOf, persistenceIdUnsafe } from "./internal/persistenceIdOf.ts"
 import { decodeEnvelopeUnsafe } from "./internal/pipeline/decodeEnvelope.ts"
 import { encodeUnsafe } from "./internal/pipeline/encodeUnsafe.ts"
@@ -30,6 +29,7 @@ import {
   type ReplicatedEvents,
   type SequenceConflict
 } from "./JournalError.ts"
+import * as MetricAttributes from "./MetricAttributes.ts"
 import { journalAppended } from "./Metrics.ts"
 import type { Offsets } from "./Offset.ts"
 import type { Payload } from "./Payload.ts"
@@ -275,7 +275,6 @@ export const make = (
 ): Journal["Service"] => {
   const maxEventBytes = adapter.maxEventBytes ?? defaultMaxEventBytes
   const { identity } = adapter
-  const appended = meterOf(journalAppended)
   return {
     ...adapter,
     maxEventBytes,
@@ -292,7 +291,7 @@ export const make = (
         Effect.map(
           adapter.append(request),
           ({ count, persistenceId, position, sequenceNumber, slice, timestamp }): Receipt => {
-            appended(request.entityType, count, context)
+            journalAppended.updateUnsafe(count, MetricAttributes.add(context, "entity_type", request.entityType))
             return {
               journal: identity,
               log: "events",

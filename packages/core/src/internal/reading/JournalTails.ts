@@ -7,10 +7,10 @@ import * as RcMap from "effect/RcMap"
 import * as Scope from "effect/Scope"
 import type { EncodedEnvelope } from "../../Envelope.ts"
 import * as Journal from "../../Journal.ts"
+import * as MetricAttributes from "../../MetricAttributes.ts"
 import { journalPages } from "../../Metrics.ts"
 import * as SliceRange from "../../SliceRange.ts"
 import type { StorageError } from "../../StorageError.ts"
-import { meterOf } from "../meterOf.ts"
 import { answering } from "./answering.ts"
 import { JournalTail } from "./JournalTail.ts"
 
@@ -63,8 +63,6 @@ const makeTails = (journal: Journal.Journal["Service"]): Effect.Effect<Tails> =>
     return map
   }).pipe(Scope.provide(Scope.makeUnsafe()))
 
-const pages = meterOf(journalPages)
-
 /** Keeps a tail up to date. When that fails, so do all who follow it: they begin anew from where they are. */
 const start = Effect.fnUntraced(function*(
   journal: Journal.Journal["Service"],
@@ -93,11 +91,11 @@ const start = Effect.fnUntraced(function*(
     if (events.every((event) => tail.has(event))) reader.pass(events)
   }
 
-  const context = yield* Effect.context()
+  const metered = MetricAttributes.add(yield* Effect.context(), "entity_type", entityType)
   const next = answering(tail.health, `follow the journal of '${entityType}'`, reader.next(pageSize))
   const read: Effect.Effect<never, TailError> = Effect.flatMap(next, (page) => {
     push(page)
-    if (page.length > 0) pages(entityType, 1, context)
+    if (page.length > 0) journalPages.updateUnsafe(1, metered)
     return page.length === 0 ? Effect.andThen(changed, read) : read
   })
   yield* Effect.raceFirst(read, Deferred.await(forked)).pipe(
