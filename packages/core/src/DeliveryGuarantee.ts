@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
 
 /**
  * How often a handler may see an event, and when the offset is stored. Exactly once, it is stored in the transaction of
@@ -20,6 +21,8 @@ export type DeliveryGuarantee =
     readonly saveWithin: Duration.Duration
     /** How many events, or groups, of different slices, a worker has handled at a time. */
     readonly parallelism: number
+    /** Runs in the transaction that stores offsets, which are not stored where it fails. */
+    readonly confirm?: Effect.Effect<void, any, any> | undefined
   }
   | { readonly _tag: "AtMostOnce" }
 

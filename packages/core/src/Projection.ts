@@ -113,6 +113,9 @@ export const exactlyOnce = <A, F extends Effect.Effect<void, any, any>>(name: st
  * still follow each other. In each slice the offset is stored up to the first event that is not handled. Up to 16 times as many events, and 4 MiB,
  * are in hand.
  *
+ * What `confirm` does is done in the transaction that stores the offset, which is not stored where it fails: the worker begins again from the one before. It looks whether what the handler has written is still there,
+ * where a failover to a replica of the database may lose commits.
+ *
  * With `Handler.grouped` so many groups are handled at a time, each of one slice, of what has come by then: it waits for no more, so that `within` has to be 0. In hand are as many events as these groups may have, if that is more.
  *
  * @category constructors
@@ -121,7 +124,10 @@ export const exactlyOnce = <A, F extends Effect.Effect<void, any, any>>(name: st
 export const atLeastOnce = <A, F extends Effect.Effect<void, any, any>>(
   name: string,
   handler: Handler<A, OutsideAtLeastOnce<F>>,
-  options?: SaveOptions & { readonly parallelism?: number | undefined }
+  options?: SaveOptions & {
+    readonly parallelism?: number | undefined
+    readonly confirm?: Effect.Effect<void, Effect.Error<F> | StorageError, Effect.Services<F>> | undefined
+  }
 ) =>
 <E, R>(source: Sources<A, E, R>): Projection<E | Effect.Error<F>, R | Effect.Services<F> | Stores> => {
   const parallelism = positive("parallelism", options?.parallelism ?? 1)
@@ -130,7 +136,12 @@ export const atLeastOnce = <A, F extends Effect.Effect<void, any, any>>(
       `parallelism is ${parallelism}, and so groups are of what has come: they wait for no more, and \`within\` is 0`
     )
   }
-  return describeAs(name, source, handler, { ...atLeastOnceAs(options), parallelism })
+  const { confirm } = options ?? {}
+  return describeAs(name, source, handler, {
+    ...atLeastOnceAs(options),
+    parallelism,
+    ...(confirm !== undefined && { confirm })
+  })
 }
 
 const atLeastOnceAs = (options: SaveOptions | undefined) => ({

@@ -1288,3 +1288,36 @@ describe("back-pressure", () => {
     })
   )
 })
+
+describe("a projection at least once that looks whether what it has written is still there", () => {
+  test(
+    "stores no offset where it is not, also as it ends, and begins again from the one before",
+    Effect.gen(function*() {
+      const seen: Array<string> = []
+      let isLost = false
+      const confirm = Effect.suspend(() => isLost ? Effect.fail(unavailable) : Effect.void)
+      yield* start(
+        Source.journal(Note).pipe(
+          Projection.atLeastOnce("notes", ({ event }) => Effect.sync(() => void seen.push(event)), {
+            saveWithin: 500,
+            confirm
+          })
+        )
+      )
+      yield* write("a", "1")
+      yield* after(500)
+      assert.deepStrictEqual(yield* storedPositions("notes"), [1])
+      isLost = true
+      yield* write("a", "2")
+      yield* after(500)
+      for (let i = 0; i < 10; i++) yield* after(1_000)
+      assert.deepStrictEqual(yield* storedPositions("notes"), [1])
+      assert.deepStrictEqual([...new Set(seen)], ["1", "2"])
+      assert.isAbove(seen.length, 2)
+      assert.strictEqual(seen.filter((text) => text === "1").length, 1)
+      isLost = false
+      for (let i = 0; i < 60; i++) yield* after(1_000)
+      assert.deepStrictEqual(yield* storedPositions("notes"), [2])
+    })
+  )
+})

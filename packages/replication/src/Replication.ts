@@ -12,7 +12,7 @@ import * as EventFilter from "@sluice/core/EventFilter"
 import * as EventStream from "@sluice/core/EventStream"
 import * as Handler from "@sluice/core/Handler"
 import type { HeartbeatStore } from "@sluice/core/HeartbeatStore"
-import type { Journal } from "@sluice/core/Journal"
+import * as Journal from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
 import type { ProjectionManagement } from "@sluice/core/ProjectionManagement"
@@ -20,7 +20,8 @@ import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import type { ReplicationMetadata } from "@sluice/core/ReplicationMetadata"
 import type { SourceTimeout } from "@sluice/core/Source"
 import * as Source from "@sluice/core/Source"
-import type { Runs } from "@sluice/entity/EntityClient"
+import { StorageError } from "@sluice/core/StorageError"
+import { Runs } from "@sluice/entity/EntityClient"
 import type { EntityError } from "@sluice/entity/EntityError"
 import type { Caller } from "@sluice/grpc/Caller"
 import * as EventConsumer from "@sluice/grpc/EventConsumer"
@@ -29,6 +30,7 @@ import { type DuplicateStream, WrongReplica } from "@sluice/grpc/GrpcError"
 import type { GrpcServer } from "@sluice/grpc/GrpcServer"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import { allHeader } from "./internal/allHeader.ts"
 import { type AsWritten, asWritten } from "./internal/asWritten.ts"
 import { checkReplicas } from "./internal/checkReplicas.ts"
@@ -128,7 +130,7 @@ export const producer = <Name extends string, Event, R = never>(
 ): Layer.Layer<
   never,
   DuplicateStream,
-  R | Replica.Replica | Journal | GrpcServer | ProjectionManagement | HeartbeatStore | ConsumerFilter
+  R | Replica.Replica | Journal.Journal | GrpcServer | ProjectionManagement | HeartbeatStore | ConsumerFilter
 > =>
   Layer.unwrap(Effect.gen(function*() {
     const { id } = yield* Replica.Replica
@@ -194,6 +196,32 @@ const held: ReadonlySet<string> = new Set<(ArrivalError | EntityError)["_tag"]>(
 ])
 
 /**
+ * Whether the database still has what was stored last. A failover may have lost that, and the offsets after it must not be stored then: what was lost comes again. Where the journal is not that of this process there is nothing to
+ * look at.
+ */
+const isStillThere = (given: LastGiven): Effect.Effect<void, StorageError> =>
+  Effect.flatMap(Effect.serviceOption(Journal.Journal), (journal) => {
+    const { receipt } = given
+    if (receipt === undefined || Option.isNone(journal) || journal.value.identity !== receipt.journal) {
+      return Effect.void
+    }
+    const { persistenceId, sequenceNumber, timestamp } = receipt
+    return Effect.flatMap(
+      journal.value.entity(persistenceId, sequenceNumber, sequenceNumber, 1),
+      ([event]) =>
+        event?.timestamp === timestamp ? Effect.void : Effect.fail(
+          new StorageError({
+            operation: "store how far another replica was read",
+            reason: "Unavailable",
+            cause: new Error(
+              `event ${sequenceNumber} of '${persistenceId}' was stored, and is not in the journal any more: the database has lost commits`
+            )
+          })
+        )
+    )
+  })
+
+/**
  * The projections of the other replicas' events, as values. {@link layer} runs them.
  *
  * **Details**
@@ -230,8 +258,16 @@ export const projections = <Name extends string, Event>(
     const elsewhere = new Set(direct.filter((id) => id !== remote))
     const relayed = entity.replicas.filter((id) => id !== self && !direct.includes(id)).toSorted(byText)
     const suffix = `|${remote}`
-    const receiving = receiveAll(entity)
     const given = new LastGiven()
+    const receiving = Effect.flatMap(Runs(name), (runner) =>
+      Effect.provideService(receiveAll(entity), Runs(name), {
+        ...runner,
+        send: (id, command) =>
+          Effect.tap(runner.send(id, command), (answer) =>
+            Effect.sync(() => {
+              if (answer._tag === "Replied" && answer.receipt !== undefined) given.receipt = answer.receipt
+            }))
+      }))
     /** An event as it arrives at its entity; undefined where it comes on another way. */
     const arrivalOf = (
       { event: { event, payload }, metadata, persistenceId, replication, sequenceNumber, timestamp }: Envelope<
@@ -291,7 +327,7 @@ export const projections = <Name extends string, Event>(
           )
         }),
         // an event that comes again after a crash is known by its entity, so that offsets need not be stored often
-        { parallelism: parallelUpdates, saveAfter: 2_000 }
+        { parallelism: parallelUpdates, saveAfter: 2_000, confirm: isStillThere(given) }
       ),
       Projection.workers(consumers),
       Projection.recovery(
@@ -371,5 +407,5 @@ export const layer = <Name extends string, Event, R = never>(
 ): Layer.Layer<
   never,
   DuplicateStream,
-  R | Replica.Replica | Journal | GrpcServer | Runs<Name> | Projection.Stores
+  R | Replica.Replica | Journal.Journal | GrpcServer | Runs<Name> | Projection.Stores
 > => Layer.merge(producer(entity, options), consumer(entity, options))

@@ -1,3 +1,4 @@
+import type { Receipt } from "@sluice/core/Receipt"
 import type { ReplicationMetadata } from "@sluice/core/ReplicationMetadata"
 import type { Arriving } from "../ReplicatedEventSourced.ts"
 
@@ -13,6 +14,9 @@ export class LastGiven {
   readonly #last = new Map<string, Map<string, number>>()
   /** The number of the event that an entity lacks, and for which the stream has begun again. */
   readonly #missed = new Map<string, number>()
+
+  /** The receipt of what was stored last. */
+  receipt: Receipt | undefined
 
   /** The number of the one before an event; undefined where that is not known, or the event comes again. */
   before(id: string, { origin, originSequenceNumber }: ReplicationMetadata): number | undefined {

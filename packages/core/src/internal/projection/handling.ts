@@ -138,7 +138,10 @@ export const meetPoison = (self: Handling, poison: Poison): Handled =>
 
 /** @internal Stores the offsets of what was handled. */
 export const save = (self: Handling): Handled =>
-  Effect.suspend(() => self.tracker.isAhead ? transact(self, Effect.void) : Effect.void)
+  Effect.suspend(() => self.tracker.isAhead ? transact(self, confirmOf(self)) : Effect.void)
+
+const confirmOf = ({ projection: { delivery } }: Handling): Effect.Effect<void, any, any> =>
+  delivery._tag === "AtLeastOnce" && delivery.confirm !== undefined ? delivery.confirm : Effect.void
 
 /**
  * Hands the events to the handler. Suspended, so that an exception of the handler is a failure of its event as well.
