@@ -406,6 +406,25 @@ export const isPrunable = (
 }
 
 /**
+ * Whether a journal has the event of an entity with that number, and that timestamp where one is given. A database that has lost commits, as in a failover, may not have it any more, or another one in its place.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const has = (
+  journal: Journal["Service"],
+  { persistenceId, sequenceNumber, timestamp }: {
+    readonly persistenceId: PersistenceId
+    readonly sequenceNumber: SequenceNumber.SequenceNumber
+    readonly timestamp: Timestamp | undefined
+  }
+): Effect.Effect<boolean, StorageError> =>
+  Effect.map(
+    journal.entity(persistenceId, sequenceNumber, sequenceNumber, 1),
+    ([event]) => event !== undefined && (timestamp === undefined || event.timestamp === timestamp)
+  )
+
+/**
  * The key under which offsets in the journal of an entity type are stored.
  *
  * @category getters

@@ -205,11 +205,11 @@ const isStillThere = (given: LastGiven): Effect.Effect<void, StorageError> =>
     if (receipt === undefined || Option.isNone(journal) || journal.value.identity !== receipt.journal) {
       return Effect.void
     }
-    const { persistenceId, sequenceNumber, timestamp } = receipt
+    const { persistenceId, sequenceNumber } = receipt
     return Effect.flatMap(
-      journal.value.entity(persistenceId, sequenceNumber, sequenceNumber, 1),
-      ([event]) =>
-        event?.timestamp === timestamp ? Effect.void : Effect.fail(
+      Journal.has(journal.value, receipt),
+      (has) =>
+        has ? Effect.void : Effect.fail(
           new StorageError({
             operation: "store how far another replica was read",
             reason: "Unavailable",

@@ -5,6 +5,7 @@
  * The baseline is a keyset loop over the same rows and index with the same pages, which proves nothing about gaps. It parses the
  * payloads, without looking at what is in them, where ours are decoded.
  */
+import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
 import * as SliceRange from "@sluice/core/SliceRange"
@@ -34,13 +35,17 @@ export const timed = <E, R>(
     }))
   })
 
-/** Gives every page to `f`. */
+/** Gives every page to `f`, of what has been loaded, or of another type and from other offsets. */
 export const readPages = (
-  f: (page: ReadonlyArray<{ readonly slice: number; readonly position: number | undefined }>) => void
+  f: (page: ReadonlyArray<EncodedEnvelope>) => void,
+  { entityType = Cart.name, start = Offset.none }: {
+    readonly entityType?: string
+    readonly start?: Offset.Offsets
+  } = {}
 ) =>
   Effect.scoped(Effect.gen(function*() {
     const journal = yield* Journal.Journal
-    const reader = yield* journal.reader(Cart.name, SliceRange.full, Offset.none)
+    const reader = yield* journal.reader(entityType, SliceRange.full, start)
     while (true) {
       const page = yield* reader.next(pageSize)
       if (page.length === 0) return

@@ -15,6 +15,7 @@ import { type Bench, callers, compare, quantile, type Sample, type Setting } fro
 import { cart, item, parse, tally } from "../events.ts"
 import { adapters, storage } from "../Target.ts"
 import * as Work from "../Work.ts"
+import { readPages } from "./catchUpRead.ts"
 
 const Cart = cart("-growth")
 
@@ -66,19 +67,6 @@ const grow = Effect.fnUntraced(function*({ place }: Setting, extent: Extent) {
   return { context, extent, places } satisfies Grown
 })
 
-/** All that was appended since a time. */
-const readSince = (time: Timestamp.Timestamp) =>
-  Effect.scoped(Effect.gen(function*() {
-    const journal = yield* Journal.Journal
-    const reader = yield* journal.reader(Cart.name, SliceRange.full, Offset.since(time))
-    const found: Array<number> = []
-    while (true) {
-      const page = yield* reader.next(pageSize)
-      if (page.length === 0) return found
-      for (const { payload } of page) if (payload !== undefined) found.push(parse(payload.bytes).n)
-    }
-  }))
-
 const appending = ({ context, extent }: Grown, { size }: Setting): Effect.Effect<Sample, unknown> => {
   let next = 0
   return Effect.gen(function*() {
@@ -94,10 +82,13 @@ const appending = ({ context, extent }: Grown, { size }: Setting): Effect.Effect
         appended.push(n)
       })
     })
-    const found = (yield* readSince(timestamp)).filter((n) => n !== filler)
+    const found: Array<number> = []
+    yield* readPages((page) => {
+      for (const { payload } of page) if (payload !== undefined) found.push(parse(payload.bytes).n)
+    }, { entityType: Cart.name, start: Offset.since(timestamp) })
     return {
       value: appended.length / seconds,
-      ...tally(appended, found),
+      ...tally(appended, found.filter((n) => n !== filler)),
       extra: { p50: quantile(latencies, 0.5), p99: quantile(latencies, 0.99) }
     }
   }).pipe(Effect.provideContext(context))

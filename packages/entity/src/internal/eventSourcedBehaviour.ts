@@ -263,10 +263,11 @@ export const eventSourcedBehaviour = <Event, State>(
       if (sequenceNumber === 0) return Effect.void
       const number = sequenceNumber as SequenceNumber.SequenceNumber
       const about = { entityType: entityType.name, id }
+      const has = Journal.has(journal, { persistenceId, sequenceNumber: number, timestamp })
       return Effect.flatMap(
-        readInTime(inTime, about, journal.entity(persistenceId, number, number, 1), definition.recoverWithin),
-        ([event]) =>
-          event !== undefined && (timestamp === undefined || event.timestamp === timestamp)
+        readInTime(inTime, about, has, definition.recoverWithin),
+        (has) =>
+          has
             ? Effect.void
             : Effect.fail(
               new Stale({ cause: new SequenceConflict({ persistenceId, expected: number, actual: unknown }) })
