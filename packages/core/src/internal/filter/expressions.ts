@@ -7,6 +7,14 @@ export const everything = ".*"
 /** @internal How large the programs of all expressions of a filter may be: what one event can cost grows with them. */
 export const maxProgramSize = 5_000
 
+/** The properties of characters that both know. Scripts have other names in Java. */
+const category = /^(?:[A-Z][a-z]?|LC)$/
+
+/** With a leading zero it repeats in Java alone. */
+const repeat = /^\{(?:0|[1-9]\d*)(?:,(?:0|[1-9]\d*)?)?\}/
+
+const groupName = /^\(\?<[a-zA-Z][a-zA-Z0-9]*>/
+
 /** The constructs that RE2 and Java both accept, but understand differently; and those of RE2 that Java refuses. */
 const differenceOf = (expression: string): string | undefined => {
   let inClass = false
@@ -17,14 +25,20 @@ const differenceOf = (expression: string): string | undefined => {
       if (escaped === "Q") {
         const end = expression.indexOf("\\E", i)
         if (end < 0) return "has '\\Q' without '\\E'"
+        if (end === i + 2) return "has '\\Q\\E', which quotes nothing"
         i = end + 1
         continue
       }
       if (escaped === "v") return "has '\\v', which is one character here and a class of them in Java"
       if (escaped !== undefined && escaped >= "1" && escaped <= "9") return "refers back to a group"
+      if (escaped === "0") return "has '\\0', of which Java reads more digits: write '\\x{'"
       if (/^\\[pPx]\{/.test(rest)) {
         if (rest[3] === "^") return "has '\\p{^', which Java does not know: write '\\P{'"
-        i = Math.max(i, expression.indexOf("}", i) - 1)
+        const end = expression.indexOf("}", i)
+        if (escaped !== "x" && end > 0 && !category.test(expression.slice(i + 3, end))) {
+          return `has '${expression.slice(i, end + 1)}', which is not a general category such as '\\p{Lu}'`
+        }
+        i = Math.max(i, end - 1)
       }
       i++
     } else if (inClass) {
@@ -36,9 +50,11 @@ const differenceOf = (expression: string): string | undefined => {
       if (expression[i + 1] === "^") i++
       if (expression[i + 1] === "]") return "has ']' as the first of a class: write '\\]'"
     } else if (rest.startsWith("{")) {
-      if (!/^\{\d+(,\d*)?\}/.test(expression.slice(i, i + 16))) return "has '{' that repeats nothing: write '\\{'"
+      if (!repeat.test(expression.slice(i, i + 16))) return "has '{' that repeats nothing: write '\\{'"
     } else if (rest.startsWith("(?P")) {
       return "names a group by '(?P<': write '(?<'"
+    } else if (/^\(\?<[^=!]/.test(rest)) {
+      if (!groupName.test(expression.slice(i))) return "names a group by other than letters and digits of ASCII"
     } else if (/^\(\?[a-zA-Z-]/.test(rest)) {
       if (/^\(\?[a-zA-Z-]*U/.test(expression.slice(i, i + 16))) {
         return "has the flag 'U', which has another meaning in Java"
