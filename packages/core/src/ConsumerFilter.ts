@@ -367,7 +367,8 @@ export interface UpdateOptions {
 }
 
 const encodeFilter = Schema.encodeUnknownEffect(EventFilter)
-const decodeFilter = Schema.decodeUnknownEffect(Schema.fromJsonString(EventFilter))
+/** A criterion that this release does not know may exclude: without it more would pass. */
+const decodeFilter = Schema.decodeUnknownEffect(Schema.fromJsonString(EventFilter), { onExcessProperty: "error" })
 
 /**
  * A filter as text, as it is stored.
@@ -386,7 +387,13 @@ export const toText = (filter: EventFilter): string => JSON.stringify(Schema.enc
 export const fromText = (source: string, text: string): Effect.Effect<EventFilter, StorageError> =>
   Effect.mapError(
     decodeFilter(text),
-    (cause) => new StorageError({ operation: `read the filter of '${source}'`, reason: "Damaged", cause })
+    (cause) =>
+      new StorageError({
+        operation: `read the filter of '${source}'`,
+        reason: "Damaged",
+        advice: "it has what this release does not know; run the one that has stored it, or restore it from a backup",
+        cause
+      })
   )
 
 const isSame = (a: EventFilter, b: EventFilter): boolean => toText(a) === toText(b)

@@ -1,7 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as ConsumerFilter from "@sluice/core/ConsumerFilter"
 import * as EventFilter from "@sluice/core/EventFilter"
 import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
+import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 
 const subject = (entityId: string, ...tags: ReadonlyArray<string>): EventFilter.Subject => ({
@@ -364,6 +367,20 @@ describe("bad criteria", () => {
           excludeTags
         }),
       "10000 criteria"
+    )
+  })
+
+  it("are not passed over in a filter that a newer release has stored: more would pass without them", () => {
+    const stored = JSON.stringify({ excludeTags: ["test"], excludeTopics: ["home/#"] })
+    const error = Effect.runSync(Effect.flip(ConsumerFilter.fromText("stream:carts", stored)))
+    assert.include(error.message, "run the one that has stored it")
+    assert.include(error.message, "excludeTopics")
+    const entity = JSON.stringify({ includeEntityIds: [{ entityId: "a", from: 0, to: 5 }] })
+    assert.isTrue(Exit.isFailure(Effect.runSyncExit(ConsumerFilter.fromText("stream:carts", entity))))
+    const old = JSON.stringify({ excludeTags: ["test"] })
+    assert.deepStrictEqual(
+      Effect.runSync(ConsumerFilter.fromText("stream:carts", old)),
+      EventFilter.passAll.pipe(EventFilter.excludeTags("test"))
     )
   })
 
