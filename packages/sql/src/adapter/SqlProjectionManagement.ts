@@ -282,25 +282,41 @@ export const make = ({ database, db, signals, transactionTimeout = 60_000 }: {
     return Math.max(...found.map(([row]) => row?.newest ?? 0))
   })
 
-  /** An offset before the first event in each slice that has none. */
-  const insertOffsets = Effect.fnUntraced(function*(key: OffsetKey): Effect.fn.Return<void, StorageError> {
+  /** An offset before the first event in each slice. */
+  const firstOffsets = Effect.fnUntraced(function*(key: OffsetKey) {
     const now = yield* DatabaseClock.now(dialect)
-    yield* insertMissing(
-      db.insertInto("sluice_offset")
-        .columns(["projection", "source", "slice", "position", "timestamp", "journal", "revision", "updated_at"])
-        .expression((eb) =>
-          eb.selectFrom("sluice_projection_source as p").crossJoin(allSlices.as("s")).select([
-            "p.projection",
-            "p.source",
-            "s.slice",
-            eb.lit(0).as("position"),
-            eb.lit(0).as("timestamp"),
-            sql.lit("").as("journal"),
-            "p.revision",
-            now.as("updated_at")
-          ]).where("p.projection", "=", key.projection).where("p.source", "=", key.source)
-        )
-    )
+    return db.insertInto("sluice_offset")
+      .columns(["projection", "source", "slice", "position", "timestamp", "journal", "revision", "updated_at"])
+      .expression((eb) =>
+        eb.selectFrom("sluice_projection_source as p").crossJoin(allSlices.as("s")).select([
+          "p.projection",
+          "p.source",
+          "s.slice",
+          eb.lit(0).as("position"),
+          eb.lit(0).as("timestamp"),
+          sql.lit("").as("journal"),
+          "p.revision",
+          now.as("updated_at")
+        ]).where("p.projection", "=", key.projection).where("p.source", "=", key.source)
+      )
+  })
+
+  /** An offset before the first event in each slice that has none. */
+  const insertOffsets = (key: OffsetKey): Effect.Effect<unknown, StorageError> =>
+    Effect.flatMap(firstOffsets(key), insertMissing)
+
+  /**
+   * The offsets of a projection that is locked, and was not known in the source. Where there are none at all, nothing is looked for row by row, which
+   * takes PostgreSQL twice as long.
+   */
+  const registerOffsets = Effect.fnUntraced(function*(
+    key: OffsetKey,
+    revision: number
+  ): Effect.fn.Return<void, StorageError> {
+    const before = yield* run(db.selectFrom("sluice_offset").select("slice").where(isOf(key)).limit(1))
+    if (before.length === 0) return void (yield* run(yield* firstOffsets(key)))
+    yield* insertOffsets(key)
+    yield* run(db.updateTable("sluice_offset").set({ revision }).where(isOf(key)).where("revision", "!=", revision))
   })
 
   /** Of slices that are in the mode per entity, or were, what is known of them after they are rewound. */
@@ -788,11 +804,7 @@ export const make = ({ database, db, signals, transactionTimeout = 60_000 }: {
           const [known] = yield* run(db.selectFrom("sluice_projection_source").select("revision").where(isOf(key)))
           if (known !== undefined) return
           yield* run(db.insertInto("sluice_projection_source").values({ ...key, revision, at_least_once: 0 }))
-          yield* insertOffsets(key)
-          // those that were there before
-          yield* run(
-            db.updateTable("sluice_offset").set({ revision }).where(isOf(key)).where("revision", "!=", revision)
-          )
+          yield* registerOffsets(key, revision)
         })
       ),
     commands: (projections) =>
