@@ -616,6 +616,101 @@ describe("a wrong address", () => {
     }).pipe(Effect.scoped, quietly))
 })
 
+/** What is logged meanwhile of replicas that are not given a stream. */
+const refusals = () => {
+  const told: Array<string> = []
+  const logger = Logger.make(({ message }) => {
+    if (String(message).includes("is not given the stream")) told.push(String(message))
+  })
+  return { told, layer: Logger.layer([logger]) }
+}
+
+/** Until each worker of a projection says why it is given nothing. */
+const refused = (replica: string, projection: string, code: string) =>
+  Wait.until(
+    `each worker of ${projection} to say why it is given nothing`,
+    Effect.map(ProjectionStatus.status(projection), (workers) =>
+      workers.length > 0 && workers.every(({ failure, state }) => {
+        const said = JSON.stringify(failure?.cause)
+        return state !== "Running" && said !== undefined && said.includes("ReplicaRefused") && said.includes(code) &&
+          said.includes(`'${replica}'`)
+      })),
+    { atMost: "60 seconds" }
+  )
+
+const orderOf = (id: string) => id === "ap" ? "causal" as const : "origin" as const
+
+describe("replicas of different orders", () => {
+  it.live("are not given each other's events, and both sides say why", () => {
+    const { layer, told } = refusals()
+    return Effect.gen(function*() {
+      const notes = makeNotes("notes")
+      const { replicas } = yield* Regions.start(notes, memory(), { orderOf })
+      const [eu, us, ap] = replicas
+      yield* eu!.notes("a").Add({ text: "one" })
+      for (const [replica, other] of [[eu!, "ap"], [us!, "ap"], [ap!, "eu"], [ap!, "us"]] as const) {
+        yield* Effect.provideContext(
+          refused(other, `RES_notes_${replica.id}_${other}`, "OtherOrder"),
+          replica.context
+        )
+      }
+      yield* Wait.until("it at one of the same order", Effect.map(us!.events("a"), ({ length }) => length === 1))
+      assert.deepStrictEqual(yield* ap!.events("a"), [])
+      // however many workers ask, and however often
+      assert.lengthOf(told, 4)
+      assert.include(
+        told.find((line) => line.startsWith(`Replica "us"`)),
+        "is not given the stream 'notes': 'ap' stores events in the order 'causal', and 'us' in the order 'origin'"
+      )
+    }).pipe(Effect.scoped, Effect.provide(layer))
+  }, 120_000)
+})
+
+describe("a replica that runs twice", () => {
+  it.live.each(["read before", "read by nobody"] as const)(
+    "is given nothing with its other journal, at once, and both sides say why (%s)",
+    (known) => {
+      const { layer, told } = refusals()
+      return Effect.gen(function*() {
+        const notes = makeNotes("notes")
+        const { ports, replicas } = yield* Regions.start(notes, memory())
+        const [eu, us] = replicas
+        if (known === "read before") {
+          yield* us!.notes("a").Add({ text: "one" })
+          yield* Wait.until("it at eu", Effect.map(eu!.events("a"), ({ length }) => length === 1))
+        }
+        yield* Wait.until(
+          "us to be given events",
+          Effect.map(
+            Effect.provideContext(ProjectionStatus.status("RES_notes_us_eu"), us!.context),
+            (workers) => workers.length > 0 && workers.every(({ state }) => state === "Running")
+          )
+        )
+        const twin = yield* Layer.build(Layer.fresh(
+          Replication.layer(notes, { replicas: { eu: { address: `localhost:${ports.get("eu")}` } } }).pipe(
+            Layer.provideMerge(ReplicatedEventSourced.layer(notes)),
+            Layer.provideMerge([
+              Replica.layer("us"),
+              GrpcServer.layer({ port: 0 }),
+              Layer.fresh(MemoryStorage.layer),
+              ProjectionRegistry.layer
+            ])
+          )
+        ))
+        yield* Effect.provideContext(refused("eu", "RES_notes_us_eu", "OtherJournal"), twin)
+        yield* eu!.notes("b").Add({ text: "two" })
+        yield* Wait.until("it where it was", Effect.map(us!.events("b"), ({ length }) => length === 1))
+        assert.lengthOf(told, 1)
+        assert.match(
+          told[0]!,
+          /^Replica "us" at .*: 'eu' knows the journal '.*' as that of 'us', and this one has '.*runs twice/
+        )
+      }).pipe(Effect.scoped, Effect.provide(layer))
+    },
+    120_000
+  )
+})
+
 describe("a replica that is not known", () => {
   it.live("is told of once in the log of each that it consumes", () =>
     Effect.gen(function*() {

@@ -36,11 +36,12 @@ const serving = Effect.fnUntraced(function*(
   id: string,
   storage: Storage,
   isPlain: boolean,
-  select: EventProducer.Options["select"]
+  select: EventProducer.Options["select"],
+  order: Replication.ConsumerOptions["order"]
 ) {
   const context = yield* Layer.build(
     Layer.fresh(
-      Replication.producer(notes, { select }).pipe(
+      Replication.producer(notes, { select, order }).pipe(
         Layer.provideMerge(isPlain ? ReplicatedEventSourced.layerPlain(notes) : ReplicatedEventSourced.layer(notes)),
         Layer.provideMerge([Replica.layer(id), GrpcServer.layer({ port: 0 }), storage, ProjectionRegistry.layer])
       )
@@ -60,6 +61,7 @@ export const start = Effect.fnUntraced(function*(
     isPlain = false,
     links = () => true,
     order,
+    orderOf = () => order,
     select,
     selectOf = () => select
   }: {
@@ -73,12 +75,17 @@ export const start = Effect.fnUntraced(function*(
     /** What each takes from the others at first. */
     readonly filterOf?: (id: string) => EventFilter.EventFilter | undefined
     readonly order?: Replication.ConsumerOptions["order"]
+    /** That of each, where they differ. */
+    readonly orderOf?: (id: string) => Replication.ConsumerOptions["order"]
     /** What a replica gives events to, in place of its entities. */
     readonly given?: (id: string, entities: EntityClient.Runner) => EntityClient.Runner
   } = {}
 ) {
   const ids = Object.keys(storages)
-  const servers = yield* Effect.forEach(ids, (id) => serving(notes, id, storages[id]!, isPlain, selectOf(id)))
+  const servers = yield* Effect.forEach(
+    ids,
+    (id) => serving(notes, id, storages[id]!, isPlain, selectOf(id), orderOf(id))
+  )
   const lines: Array<
     { readonly from: string; readonly to: string; readonly port: number; readonly line: Switchboard.Switchboard }
   > = []
@@ -91,7 +98,7 @@ export const start = Effect.fnUntraced(function*(
         lines.push({ from: id, to: other.id, port: other.port, line })
         remotes[other.id] = { address: `localhost:${line.port}` }
       }
-      const options = { replicas: remotes, consumers: 2, filter: filterOf(id), order }
+      const options = { replicas: remotes, consumers: 2, filter: filterOf(id), order: orderOf(id) }
       const runs = EntityClient.Runs(notes.name)
       const consuming = Context.add(context, runs, given(id, Context.get(context, runs)))
       yield* Effect.provideContext(Layer.build(Replication.consumer(notes, options)), consuming)

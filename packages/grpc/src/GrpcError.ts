@@ -205,6 +205,31 @@ export class WrongReplica extends ExpectedError.TaggedError<WrongReplica>("@slui
 }
 
 /**
+ * A replica of replicated entities does not give its events to this one: the two store events in different orders, or the other one knows another journal under the id of this
+ * replica, which then runs twice, or has lost its database. Nothing is read, and it is tried again, so that it goes on once the cause is gone.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ReplicaRefused
+  extends ExpectedError.TaggedError<ReplicaRefused>("@sluice/grpc/ReplicaRefused")("ReplicaRefused", {
+    streamId: Schema.String,
+    address: Schema.String,
+    /** The replica that refuses. */
+    by: Schema.String,
+    code: Schema.Literals(["OtherOrder", "OtherJournal"]),
+    /** What is wrong, and what to do, as the other one says. */
+    problem: Schema.String
+  })
+{
+  readonly isRetryable = true
+  override get message(): string {
+    const { address, by, problem, streamId } = this
+    return `Replica '${by}' at '${address}' does not give the stream '${streamId}' to this one: ${problem}`
+  }
+}
+
+/**
  * Plaintext would leave the machine. Configure `tls`, or say `insecure: true` where the network itself is trusted.
  *
  * @category errors
@@ -332,6 +357,7 @@ export type ConsumerError =
   | HeadsNotServed
   | StreamNotOffered
   | WrongReplica
+  | ReplicaRefused
   | InsecureTransport
   | JournalReplaced
   | JournalForked

@@ -127,6 +127,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
           streams.set(stream.id, {
             ...stream,
             strangers: new Set(),
+            refusals: new Map(),
             opening: Semaphore.makeUnsafe(opensAtATime),
             gap,
             within: (effect) =>

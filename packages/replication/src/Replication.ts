@@ -38,6 +38,7 @@ import { givingAgain } from "./internal/givingAgain.ts"
 import { LastGiven } from "./internal/LastGiven.ts"
 import { progressFor } from "./internal/progressOf.ts"
 import { projectionName } from "./internal/projectionName.ts"
+import { refusing } from "./internal/refusing.ts"
 import * as state from "./internal/replica.ts"
 import { byText } from "./internal/vectors.ts"
 import * as Replica from "./Replica.ts"
@@ -118,7 +119,8 @@ const dropAt = (self: string) => ({ headers, replica }: Caller) => {
  * **Details**
  *
  * A consumer is sent the events that were decided here, and those of replicas that it does not consume itself. Placeholders take the place of the others, so that
- * nothing is missing, and its lag reaches zero. They take also the place of events which are not of this replica, as those from before the entity type was
+ * nothing is missing, and its lag reaches zero. One that stores events in another `order`, or has another journal than the one that is known here under its id, is refused, with
+ * `ReplicaRefused`. Placeholders take also the place of events which are not of this replica, as those from before the entity type was
  * replicated are: the log says so once.
  *
  * @category layers
@@ -126,7 +128,7 @@ const dropAt = (self: string) => ({ headers, replica }: Caller) => {
  */
 export const producer = <Name extends string, Event, R = never>(
   entity: ReplicatedEventSourced<Name, any, Event, any, any>,
-  options?: Pick<EventProducer.Options<R>, "select" | "topicPrefix">
+  options?: Pick<EventProducer.Options<R>, "select" | "topicPrefix"> & Pick<ConsumerOptions, "order">
 ): Layer.Layer<
   never,
   DuplicateStream,
@@ -136,6 +138,7 @@ export const producer = <Name extends string, Event, R = never>(
     const { id } = yield* Replica.Replica
     const run = Effect.runForkWith(yield* Effect.context())
     const stores = yield* Effect.context<ProjectionManagement | HeartbeatStore | ConsumerFilter>()
+    const refuse = refusing(entity.name, id, options?.order ?? "origin")
     const dropOf = dropAt(id)
     const suffix = `|${id}`
     let isSaid = false
@@ -159,7 +162,8 @@ export const producer = <Name extends string, Event, R = never>(
       replica: {
         id,
         replicas: entity.replicas,
-        progress: (of) => Effect.provideContext(progressFor(entity.name, id, entity.replicas, of), stores)
+        progress: (of) => Effect.provideContext(progressFor(entity.name, id, entity.replicas, of), stores),
+        refuse: (other) => Effect.provideContext(refuse(other), stores)
       }
     })
   }))
@@ -289,7 +293,7 @@ export const projections = <Name extends string, Event>(
       ...replicas[remote]!,
       // what this one did not need before, as it came on another way, was left out: it is read from the beginning
       name: [`${name}:${remote}`, ...relayed].join("+"),
-      replica: { id: self, others: direct },
+      replica: { id: self, others: direct, order },
       producerReplica: remote,
       // also where a value has more than its type: the events of another history are none that could be read anew
       onReplaced: "fail"

@@ -3,7 +3,7 @@ import { status } from "@grpc/grpc-js"
 import type { EncodedEnvelope } from "@sluice/core/Envelope"
 import * as EventFilter from "@sluice/core/EventFilter"
 import { Health } from "@sluice/core/Feed"
-import { JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/Journal"
+import { Journal, JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/Journal"
 import * as LogsIdentity from "@sluice/core/LogsIdentity"
 import { isLoopback } from "@sluice/core/Loopback"
 import { type Offsets, since } from "@sluice/core/Offset"
@@ -34,6 +34,7 @@ import {
   InsecureTransport,
   ProducerDisrupted,
   ProtocolError,
+  ReplicaRefused,
   StreamNotOffered,
   WrongReplica
 } from "../../GrpcError.ts"
@@ -50,6 +51,7 @@ import {
   OffsetSchema,
   PersistenceIdSeqNrSchema,
   ReplayReqSchema,
+  type ReplicaInfo,
   ReplicaInfoSchema,
   SluiceInitSchema,
   StreamInSchema
@@ -67,6 +69,7 @@ import {
   forkTrailer,
   missingHeader,
   quotable,
+  refusalTrailer,
   replicaHeader,
   streamsTrailer,
   topicPrefixHeader
@@ -83,7 +86,7 @@ import type { PlainOffset } from "./PlainReceiver.ts"
 import { watchStall } from "./stall.ts"
 
 /** What a call fails with. */
-type CallError = CallFailure | StreamNotOffered | WrongReplica | JournalForked | OffsetBelowFloor
+type CallError = CallFailure | StreamNotOffered | WrongReplica | ReplicaRefused | JournalForked | OffsetBelowFloor
 
 /** @internal A call of EventsBySlices that the producer has answered. It is over at the first failure. */
 export interface Connection {
@@ -107,6 +110,8 @@ const decodeFloor = Schema.decodeUnknownOption(
 const decodeFilter = Schema.decodeUnknownSync(Schema.fromJsonString(EventFilter.EventFilter))
 
 const decodeReplica = Option.liftThrowable(decodeURIComponent)
+
+const decodeRefusal = Schema.decodeUnknownOption(ReplicaRefused.fields.code)
 
 const decodeStreams = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Array(Schema.String)))
 
@@ -155,7 +160,12 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
     ? {}
     : { [replicaHeader]: encodeURIComponent(producerReplica.toWellFormed()) }
   const replicaInfo = replica &&
-    create(ReplicaInfoSchema, { replicaId: replica.id, otherReplicaIds: [...replica.others] })
+    create(ReplicaInfoSchema, {
+      replicaId: replica.id,
+      otherReplicaIds: [...replica.others],
+      sluiceOrder: replica.order ?? "",
+      sluiceJournal: replica.journal ?? ""
+    })
   const sourceKey = `stream:${options.name ?? streamId}`
   /** Whether the producer has the call for the events of an entity, as far as is known since the last connection. */
   let servesEntities = true
@@ -210,8 +220,18 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
       : Effect.map(topicPrefixOf(header), (told) => void (topicPrefix = told))
   }
 
+  /** With the journal of this process, where it has one and nothing else was said. */
+  const replicaInfoHere = Effect.map(
+    Effect.serviceOption(Journal),
+    (journal) =>
+      replicaInfo === undefined || replicaInfo.sluiceJournal !== "" || Option.isNone(journal)
+        ? replicaInfo
+        : { ...replicaInfo, sluiceJournal: journal.value.identity }
+  )
+
   const init = (
     range: SliceRange,
+    replicaInfo: ReplicaInfo | undefined,
     { filter: wanted = filter, journal, offsets, pastDeleted = false, placesOnly = false, plain }: Onwards
   ): Buffer =>
     encode(
@@ -258,6 +278,11 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
     if (producerReplica !== undefined && other !== undefined) {
       const actual = quotable(Option.getOrElse(decodeReplica(other), () => other))
       return new WrongReplica({ streamId, address, expected: producerReplica, actual, persistenceId: undefined })
+    }
+    const refusal = decodeRefusal(trailers[refusalTrailer])
+    if (producerReplica !== undefined && Option.isSome(refusal)) {
+      const { details: problem } = error
+      return new ReplicaRefused({ streamId, address, by: producerReplica, code: refusal.value, problem })
     }
     const fork = decodeFork(trailers[forkTrailer])
     if (Option.isSome(fork)) {
@@ -445,7 +470,7 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
     ): Effect.Effect<Connection, ConsumerError, Scope.Scope> =>
       Effect.gen(function*() {
         const begin = yield* request(channel, eventProducerPaths.eventsBySlices, waitForReady)
-        const call = yield* openCall(address, channel, begin, init(range, start))
+        const call = yield* openCall(address, channel, begin, init(range, yield* replicaInfoHere, start))
         const answered = yield* Effect.mapError(call.headers, explain(call))
         servesEntities = true
         const journal = answered["sluice-journal"]

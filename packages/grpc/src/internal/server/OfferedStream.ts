@@ -1,12 +1,15 @@
 import type * as Effect from "effect/Effect"
 import type * as Semaphore from "effect/Semaphore"
 import type { Offer } from "../../Offer.ts"
+import type { Refusal } from "../../ReplicaInfo.ts"
 import type { Gap } from "./Gap.ts"
 
 /** @internal A stream that a server offers. */
 export interface OfferedStream extends Offer {
   /** The replicas that have called and are not known here, as far as the log tells of them. */
   readonly strangers: Set<string>
+  /** The replicas that are not given the stream, and why, as the log says it. */
+  readonly refusals: Map<string, Refusal["code"]>
   /** Opening costs the database: a few do so at a time. */
   readonly opening: Semaphore.Semaphore
   /** Between what is new and pages of entities. All streams of a server share it. */

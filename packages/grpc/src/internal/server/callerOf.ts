@@ -1,9 +1,13 @@
 import { encoded, type EncodedElement, isSkipped } from "@sluice/core/Envelope"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import type { IncomingCall } from "../../Call.ts"
 import type { Caller } from "../../Caller.ts"
 import type { ReplicaInfo } from "../generated/akka/projection/grpc/event_producer_pb.ts"
-import { quotable } from "../wire/status.ts"
+import { quotable, refused, type Status } from "../wire/status.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
+
+const said = (text: string): string | undefined => text === "" ? undefined : text
 
 /** @internal Who makes a call, which says which replica it is for where it does. */
 export const callerOf = (
@@ -13,7 +17,12 @@ export const callerOf = (
   headers,
   address: peer,
   certificate,
-  replica: replica && { id: replica.replicaId, others: replica.otherReplicaIds }
+  replica: replica && {
+    id: replica.replicaId,
+    others: replica.otherReplicaIds,
+    order: said(replica.sluiceOrder),
+    journal: said(replica.sluiceJournal)
+  }
 })
 
 /** @internal Puts placeholders in the place of what is never for the caller. Undefined where all of it is. */
@@ -47,4 +56,26 @@ export const strangerOf = (
   } at ${address} consumes the stream '${id}', and is none of the replicas that '${own.id}' knows: '${
     own.replicas.join("', '")
   }'. What is written there does not come here: name it among the replicas of the entity type here as well, and consume it`
+}
+
+/** @internal Refuses a replica that the stream is not given to. The log says so once for each and each reason, until it is given the stream. */
+export const admit = (
+  { id, refusals, replica: own }: Pick<OfferedStream, "id" | "replica" | "refusals">,
+  { address, replica }: Caller
+): Effect.Effect<void, unknown, Scope.Scope> => {
+  if (own?.refuse === undefined || replica === undefined) return Effect.void
+  return Effect.flatMap(own.refuse(replica), (refusal): Effect.Effect<void, Status> => {
+    if (refusal === undefined) return Effect.sync(() => void refusals.delete(replica.id))
+    const { code, problem } = refusal
+    const isSaid = refusals.get(replica.id) === code || refusals.size >= maxStrangers
+    if (!isSaid) refusals.set(replica.id, code)
+    return Effect.andThen(
+      isSaid
+        ? Effect.void
+        : Effect.logWarning(
+          `Replica ${JSON.stringify(quotable(replica.id))} at ${address} is not given the stream '${id}': ${problem}`
+        ),
+      Effect.fail(refused(code, problem))
+    )
+  })
 }

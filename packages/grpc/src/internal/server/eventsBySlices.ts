@@ -30,7 +30,7 @@ import {
   topicPrefixHeader,
   wrongReplica
 } from "../wire/status.ts"
-import { callerOf, droppingFor, strangerOf } from "./callerOf.ts"
+import { admit, callerOf, droppingFor, strangerOf } from "./callerOf.ts"
 import { type CallRequests, readRequests } from "./CallRequests.ts"
 import { CallWriter } from "./CallWriter.ts"
 import { consumerStartOf, needsTime } from "./consumerStart.ts"
@@ -157,6 +157,7 @@ const serve = (
     const fence = yield* Fence.fenceOf(stream, caller)
     const stranger = strangerOf(stream, caller)
     if (stranger !== undefined) yield* Effect.logWarning(stranger)
+    yield* admit(stream, caller)
     const share = yield* budget.share(call.peer)
     const writer = new CallWriter(call, share)
     const health: Health = {

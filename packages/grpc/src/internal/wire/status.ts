@@ -6,6 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { Headers } from "../../Call.ts"
 import { VisibilityFailed } from "../../GrpcError.ts"
+import type { Refusal } from "../../ReplicaInfo.ts"
 import { eventOf, tagOf } from "./failedAt.ts"
 
 /** @internal A call that ends with a status, said by whoever handles it. */
@@ -72,6 +73,13 @@ export const wrongReplica = (id: string, expected: string): Status =>
     { [replicaHeader]: encodeURIComponent(id) }
   )
 
+/** @internal The trailer that says why a replica is not given a stream. */
+export const refusalTrailer = "sluice-refused"
+
+/** @internal A replica is not given the stream. */
+export const refused = (code: Refusal["code"], problem: string): Status =>
+  new Status(Grpc.status.FAILED_PRECONDITION, problem, { [refusalTrailer]: code })
+
 /** In characters of JSON. */
 const maxStreams = 2000
 
@@ -95,7 +103,7 @@ export const notOffered = (id: string, ids: ReadonlyArray<string>): Status => {
   )
 }
 
-const refused = (message: string, trailer: string, value: ReadonlyArray<number>): Status =>
+const unreadable = (message: string, trailer: string, value: ReadonlyArray<number>): Status =>
   new Status(Grpc.status.FAILED_PRECONDITION, message, { [trailer]: JSON.stringify(value) })
 
 /** It does not name the event, which may not be for the caller. */
@@ -150,12 +158,12 @@ export const fromCause = (cause: Cause.Cause<unknown>): Status => {
       return ofStorage[(error as StorageError).reason] ?? failing
     case "JournalForked": {
       const { message, offset, slice } = error as JournalForked
-      return refused(message, forkTrailer, [slice, offset.position, offset.timestamp])
+      return unreadable(message, forkTrailer, [slice, offset.position, offset.timestamp])
     }
     case "OffsetBelowFloor": {
       const { floor, message, offset, slice } = error as OffsetBelowFloor
       const places = [offset.position, offset.timestamp, floor.position, floor.timestamp]
-      return refused(message, floorTrailer, [slice, ...places])
+      return unreadable(message, floorTrailer, [slice, ...places])
     }
     case "JournalReplaced":
       return new Status(Grpc.status.FAILED_PRECONDITION, (error as Error).message)
