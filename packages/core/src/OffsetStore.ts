@@ -9,7 +9,7 @@ import * as Schema from "effect/Schema"
 import * as ExpectedError from "./ExpectedError.ts"
 import type { HandlerTooSlow } from "./Handler.ts"
 import { isIn } from "./LogsIdentity.ts"
-import type { Offset, Offsets } from "./Offset.ts"
+import * as Offset from "./Offset.ts"
 import type { PersistenceId } from "./PersistenceId.ts"
 import type { Rewind, StoredNumber } from "./Rewind.ts"
 import type { SequenceNumber } from "./SequenceNumber.ts"
@@ -43,12 +43,12 @@ export interface StoredOffsets {
    */
   readonly revision: number | undefined
   readonly journal: string | undefined
-  readonly offsets: Offsets
+  readonly offsets: Offset.Offsets
   /**
    * The slices that are in the mode per entity, and up to which position each was read completely; of a journal without positions, from which
    * timestamp on each is read. Beyond it, the last sequence number of each entity says what was read.
    */
-  readonly completeUpTo: Offsets
+  readonly completeUpTo: Offset.Offsets
   /** The rewinds of slices that have left something known of their entities, oldest first. */
   readonly rewinds: ReadonlyMap<Slice, ReadonlyArray<Rewind>>
 }
@@ -85,8 +85,8 @@ export interface Basis {
  */
 export interface Move {
   readonly slice: Slice
-  readonly from: Offset | undefined
-  readonly to: Offset
+  readonly from: Offset.Offset | undefined
+  readonly to: Offset.Offset
   /**
    * What was handled of entities, if the slice is in the mode per entity. The last number of each is stored. An entity
    * of which the first, or a later one, is stored already, and since its slice was last set back, was handled by another
@@ -146,7 +146,7 @@ export class OffsetStore extends Context.Service<OffsetStore, {
 
 /**
  * The offset of a slice is not where the worker left it. Another worker of the same projection has moved it, as it is working on the same
- * slices, or took them over; or the projection was rewound or cleared meanwhile, or got another filter. This worker has processed nothing twice, and starts again
+ * slices, or took them over; or the projection was rewound or cleared meanwhile, or got another filter; or the database has gone back to an earlier offset, as by a restored backup. The worker starts again
  * from the stored offsets.
  *
  * @category errors
@@ -157,16 +157,43 @@ export class Fenced extends ExpectedError.TaggedError<Fenced>("@sluice/core/Fenc
   source: Schema.String,
   /** Undefined if a command has fenced it, which concerns all slices. */
   slice: Schema.UndefinedOr(Slice),
-  by: Schema.Literals(["worker", "command"])
+  /** `database` where the offset is before the one that the worker left, which nobody has rewound. */
+  by: Schema.Literals(["worker", "command", "database"]),
+  /** The positions that the worker left the slice at, and that it is at now, where the database has gone back. */
+  left: Schema.optional(Schema.Int),
+  stored: Schema.optional(Schema.Int)
 }) {
   override get message(): string {
-    return this.by === "command"
-      ? `Projection '${this.projection}' was rewound or cleared in '${this.source}', or has another filter, and begins from there`
-      : `Another worker of projection '${this.projection}' has processed slice ${this.slice} of '${this.source}': ` +
-        "it seems to run twice. Let one process run it, provide a placement to Projection.layer (such as @sluice/cluster; a process that was halted is " +
-        "fenced once as it comes back), or give each projection a name of its own"
+    const { by, left, projection, slice, source, stored } = this
+    switch (by) {
+      case "command":
+        return `Projection '${projection}' was rewound or cleared in '${source}', or has another filter, and begins from there`
+      case "database":
+        return `The offset of projection '${projection}' in slice ${slice} of '${source}' is at position ${stored}, before ${left}, which was stored last, and nobody has ` +
+          "rewound it: the database has gone back, as by a restored backup or a failover that has lost commits, or another worker has begun anew, as its source was replaced. " +
+          "It goes on from there. ProjectionStatus.everywhere shows whether there is another worker"
+      case "worker":
+        return `Another worker of projection '${projection}' has processed slice ${slice} of '${source}': ` +
+          "it seems to run twice. Let one process run it, provide a placement to Projection.layer (such as @sluice/cluster; a process that was halted is " +
+          "fenced once as it comes back), or give each projection a name of its own. Where ProjectionStatus.everywhere shows no other worker, the database has gone back, as by a restored backup or a " +
+          "failover that has lost commits"
+    }
   }
 }
+
+/**
+ * What a worker fails with that has left a slice at one offset, and finds it at another.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fencedAt = (
+  key: OffsetKey,
+  slice: Slice,
+  { position: left }: Pick<Offset.Offset, "position"> = Offset.beginning,
+  { position: stored }: { readonly position: number } = Offset.beginning
+): Fenced =>
+  new Fenced(stored < left ? { ...key, slice, by: "database", left, stored } : { ...key, slice, by: "worker" })
 
 /**
  * The offset of a slice is missing though the projection is registered: somebody has deleted it by hand. Beginning again would handle

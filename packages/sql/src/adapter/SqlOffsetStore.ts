@@ -9,6 +9,7 @@ import {
   type Basis,
   beginsAnew,
   Fenced,
+  fencedAt,
   journalOf,
   type Move,
   type OffsetKey,
@@ -188,7 +189,8 @@ export const make = (
       return position !== to.position || timestamp !== to.timestamp
     })
     // another worker may have moved it to the same position
-    return new Fenced({ ...key, slice: (elsewhere ?? moves[0]!).slice, by: "worker" })
+    const { from, slice } = elsewhere ?? moves[0]!
+    return fencedAt(key, slice, from, stored.get(slice))
   })
 
   /** Locks the row of the projection against a rewind, and checks whether there has been one. */

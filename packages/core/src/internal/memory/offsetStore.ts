@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import type { Passed } from "../../ConsumerFilter.ts"
 import * as Offset from "../../Offset.ts"
-import { beginsAnew, Fenced, journalOf, type OffsetKey, OffsetStore } from "../../OffsetStore.ts"
+import { beginsAnew, Fenced, fencedAt, journalOf, type OffsetKey, OffsetStore } from "../../OffsetStore.ts"
 import type { PersistenceId } from "../../PersistenceId.ts"
 import type { Skip } from "../../ProjectionManagement.ts"
 import { forgottenSince, type Known, type Rewind, type StoredNumber } from "../../Rewind.ts"
@@ -137,7 +137,7 @@ export const makeMemoryOffsetStore = (
             const stored = slices.get(transaction, sliceKey(key, slice))
             const { position, timestamp } = stored?.offset ?? Offset.beginning
             if (position !== from.position || timestamp !== from.timestamp) {
-              return Effect.fail(new Fenced({ ...key, slice, by: "worker" }))
+              return Effect.fail(fencedAt(key, slice, from, stored?.offset))
             }
             const completeUpTo = beginsAnew(move)
               ? undefined

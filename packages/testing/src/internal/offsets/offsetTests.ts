@@ -225,14 +225,14 @@ export const offsetTests = (it: It<Journal.Journal | Stores>): void => {
       }))
 
     const stored = { 1: [5, 50], 2: [6, 60] } as const
-    const cases: ReadonlyArray<readonly [what: string, slice: number, from: Place | undefined]> = [
-      ["the position is another", 2, [5, 60]],
-      ["the position is another, behind", 2, [7, 60]],
-      ["the timestamp is another", 2, [6, 61]],
-      ["there is an offset where none was expected", 2, undefined],
-      ["there is none where one was expected", 3, [1, 10]]
+    const cases: ReadonlyArray<readonly [what: string, slice: number, from: Place | undefined, by: Fenced["by"]]> = [
+      ["the position is another", 2, [5, 60], "worker"],
+      ["the position is another, behind", 2, [7, 60], "database"],
+      ["the timestamp is another", 2, [6, 61], "worker"],
+      ["there is an offset where none was expected", 2, undefined, "worker"],
+      ["there is none where one was expected", 3, [1, 10], "database"]
     ]
-    for (const [what, slice, from] of cases) {
+    for (const [what, slice, from, by] of cases) {
       it.effect(`is fenced when ${what}: nothing moves, and the effect does not run`, () =>
         Effect.gen(function*() {
           const key = freshKey("journal:fenced")
@@ -241,7 +241,7 @@ export const offsetTests = (it: It<Journal.Journal | Stores>): void => {
           const moves = [move(1, stored[1], [100, 1000]), move(slice, from, [100, 1000]), move(900, undefined, [1, 1])]
           const error = yield* Effect.flip(transact(key, moves, Effect.sync(() => runs++)))
           assert.instanceOf(error, Fenced)
-          assert.deepInclude(error, { ...key, slice: Slice.make(slice) })
+          assert.deepInclude(error, { ...key, slice: Slice.make(slice), by })
           assert.include(error.message, key.projection)
           assert.strictEqual(runs, 0)
           yield* assertStored(key, stored)
