@@ -473,7 +473,12 @@ describe("the last event that is older than a time", () => {
             )
           }
         }
-        const found = yield* lastBefore<never, never>(provider, persistenceId, last, Timestamp.make(older * 10 + 1))
+        const found = yield* lastBefore<never, never>(
+          provider,
+          persistenceId,
+          last,
+          ({ timestamp }) => timestamp <= older * 10
+        )
         assert.strictEqual(found, Math.min(last, (there.find((n) => n > older) ?? Infinity) - 1))
         if (last <= older && events[last - 1]) assert.deepStrictEqual(calls, [0])
         assert.isAtMost(calls.length, 12)

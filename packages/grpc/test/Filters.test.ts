@@ -14,11 +14,12 @@ import * as EventProducer from "@sluice/grpc/EventProducer"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
 import { toCriteria, withCriteria } from "../src/internal/wire/criteria.ts"
 import { toTimestampMessage } from "../src/internal/wire/messages.ts"
 import { remote } from "./kit/Consumer.ts"
 import * as Producer from "./kit/Producer.ts"
-import { Cart, CartEvents, carts, serve } from "./kit/Producer.ts"
+import { Cart, CartEvents, carts, serve, sliceOf } from "./kit/Producer.ts"
 import * as RawClient from "./kit/RawClient.ts"
 import { newAnswers, type Request, shortly } from "./kit/RawClient.ts"
 import { caughtUp, effectsOf, makeStorage, record, run } from "./kit/Recorder.ts"
@@ -38,6 +39,10 @@ const criteriaOf = (filter: EventFilter.EventFilter): Criteria =>
   toCriteria(EventFilter.diff(EventFilter.passAll, filter))
 
 const large = EventFilter.excludeAll.pipe(EventFilter.includeTags("large"))
+
+/** Ids of so many entities of one slice. */
+const inSlice = (n: number): ReadonlyArray<string> =>
+  Array.from({ length: 1024 * n * 2 }, (_, i) => `c${i}`).filter((id) => sliceOf(id) === sliceOf("c0")).slice(0, n)
 
 /** A plain consumer's call to a server of the carts. */
 const call = (port: number, ...requests: ReadonlyArray<Request>) =>
@@ -356,6 +361,65 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a filtered
         lines.some((line) => line.includes("Events 1 to 3 of 'Cart|grows' were left out by a filter, and deleted")),
         lines.join("\n")
       )
+    }))
+
+  it.effect("handles large events of entities that it had read, though not all of them can wait at once", () =>
+    Effect.gen(function*() {
+      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+      const port = yield* serve(Layer.provide(carts, Layer.succeedContext(there)))
+      const [other, ...ids] = inSlice(8)
+      const write = (id: string, text: string) => Effect.provide(append(id, text), there)
+      for (const id of ids) yield* write(id, "first")
+      const projection = remote(port).pipe(
+        EventConsumer.filter(EventFilter.passAll.pipe(EventFilter.excludeEntityIds(other!))),
+        Projection.exactlyOnce("large", record)
+      )
+      yield* run(projection, here)
+      yield* caughtUp("large")
+      yield* write(other!, "left out")
+      yield* caughtUp("large")
+      // each asks whether it is the next one, and they are more than 4 MiB
+      const text = "x".repeat(900_000)
+      const writing = Effect.forEach(ids, (id) => Journal.append(Cart, { id, events: [text] }))
+      yield* Effect.provide(Journal.transaction(writing), there)
+      yield* caughtUp("large")
+      for (const id of ids) {
+        const found = yield* Effect.provide(effectsOf(id), here)
+        assert.deepStrictEqual(found.map((text) => text.slice(0, 7)), ["1 first", "2 xxxxx"])
+      }
+    }))
+
+  it.effect("asks for what it has not read of an entity, and not for a long past that it has", () =>
+    Effect.gen(function*() {
+      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+      const port = yield* serve(Layer.provide(carts, Layer.succeedContext(there)))
+      const [id, other] = inSlice(2) as [string, string]
+      const write = (id: string, n: number) =>
+        Effect.provide(Journal.append(Cart, { id, events: Array.from({ length: n }, () => "x") as [string] }), there)
+      let sent = 0
+      const { provider } = remote(port)
+      const source = Source.make({
+        ...provider,
+        entity: (...args) => Stream.tap(provider.entity(...args), () => Effect.sync(() => sent++))
+      })
+      const projection = Projection.exactlyOnce("long", record)(source)
+      yield* run(projection, here)
+      yield* write(id, 1_500)
+      yield* caughtUp("long")
+      const update = (change: (filter: EventFilter.EventFilter) => EventFilter.EventFilter) =>
+        Effect.provide(ConsumerFilter.update(projection, change, { by: "ada" }), here)
+      yield* update(EventFilter.excludeEntityIds(id))
+      yield* write(id, 20)
+      yield* write(other, 1_000)
+      yield* caughtUp("long")
+      assert.strictEqual(sent, 0)
+      yield* update(() => EventFilter.passAll)
+      yield* write(id, 1)
+      yield* caughtUp("long")
+      assert.strictEqual((yield* Effect.provide(effectsOf(id), here)).length, 1_521)
+      // the 20, and a few to find out which they are
+      assert.isAtLeast(sent, 20)
+      assert.isAtMost(sent, 50)
     }))
 
   it.effect("gives up the past of a topic by the prefix that its producer has for topics", () =>

@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { EncodedEnvelope } from "../../Envelope.ts"
@@ -40,11 +41,15 @@ export const fillOfLog = (
     return fill(self, first, from, to)
   })
 
-const fill = (self: Repairing, first: Held, from: number, to: number): Effect.Effect<void, unknown, any> =>
-  Effect.flatMap(
-    from > 1 || first.sequenceNumber === 1 ? Effect.succeed(false) : isProven(self, first),
-    (isProven) => isProven ? Effect.sync(() => self.reading.complete(first)) : get(self, first, from, to)
-  ).pipe(Semaphore.withPermit(self.calls), Effect.andThen(untilRead(self, first.persistenceId, to)))
+const fill = (self: Repairing, first: Held, from: number, to: number): Effect.Effect<void, unknown, any> => {
+  const { calls, reading } = self
+  const { persistenceId } = first
+  const missing = from > 1 || first.sequenceNumber === 1 ? Effect.succeed(from) : findMissing(self, first)
+  return Effect.flatMap(missing, (missing) => {
+    if (missing > from) reading.complete({ persistenceId, sequenceNumber: sequenceNumber(missing) })
+    return missing > to ? Effect.void : get(self, first, missing, to)
+  }).pipe(Semaphore.withPermit(calls), Effect.andThen(untilRead(self, persistenceId, to)))
+}
 
 /**
  * Goes past what a change of the filter has given up of an entity, before an event of it. Returns the first number that is missing then. A source that
@@ -64,7 +69,7 @@ const goPastGivenUp = Effect.fnUntraced(function*(
   const [newest] = yield* Stream.runCollect(shown(self, first, number - 1))
   let last = number - 1
   if (newest === undefined || newest.timestamp >= givenUp) {
-    last = yield* lastBefore(provider, persistenceId, last, givenUp)
+    last = yield* lastBefore(provider, persistenceId, last, ({ timestamp }) => timestamp < givenUp)
     yield* Stream.runDrain(shown(self, first, number))
   }
   reading.complete({ persistenceId, sequenceNumber: sequenceNumber(last + 1) })
@@ -78,27 +83,36 @@ const findLast = (
   { last, since }: Rewound
 ): Effect.Effect<void, unknown, any> =>
   Effect.map(
-    lastBefore(provider, persistenceId, Math.min(last, number - 1), since),
+    lastBefore(provider, persistenceId, Math.min(last, number - 1), ({ timestamp }) => timestamp < since),
     (found) => reading.complete({ persistenceId, sequenceNumber: sequenceNumber(found + 1) })
   )
 
-/** Whether the predecessor of the first event of an entity that was read shows that nothing is missing before it. */
-const isProven = (self: Repairing, first: Held): Effect.Effect<boolean, unknown, any> => {
+/** So many events of an entity are rather read again than asked for which of them were not read yet. */
+const few = 200
+
+/**
+ * From which number on the events before the first one that was read of an entity are missing: what was read in exact mode is not, and it may be a long past.
+ * It is that event's own number where its predecessor shows that nothing is.
+ */
+const findMissing = Effect.fnUntraced(function*(
+  self: Repairing,
+  first: Held
+): Effect.fn.Return<number, unknown, any> {
   const { handling: { projection: { source: { provider } } }, reading } = self
-  const { persistenceId, slice } = first
+  const { persistenceId, sequenceNumber: number, slice } = first
   // where nothing was read before its slice left something out, no predecessor proves anything
-  if (reading.completeUpTo(slice) === 0) return Effect.succeed(false)
-  const number = first.sequenceNumber - 1
-  return fetch(provider, { persistenceId, sequenceNumber: sequenceNumber(number) }).pipe(
-    // one that is not there is gone, or is hidden
-    Effect.flatMap((found) =>
-      found._tag === "Some"
-        ? Effect.succeed(found.value)
-        : Effect.map(Stream.runCollect(shown(self, first, number)), ([found]) => found)
-    ),
-    Effect.map((predecessor) => reading.proves(slice, predecessor))
-  )
-}
+  if (reading.completeUpTo(slice) === 0) return 1
+  const event = (n: number) =>
+    Effect.map(fetch(provider, { persistenceId, sequenceNumber: sequenceNumber(n) }), Option.getOrUndefined)
+  // one that is not there is gone, or is hidden
+  const predecessor = (yield* event(number - 1)) ?? (yield* Stream.runCollect(shown(self, first, number - 1)))[0]
+  if (reading.proves(slice, predecessor)) return number
+  if (number <= few) return 1
+  const oldest = yield* event(1)
+  const wasRead = (event: EncodedEnvelope) => reading.proves(slice, event)
+  if (oldest !== undefined && !wasRead(oldest)) return 1
+  return (yield* lastBefore(provider, persistenceId, number - 2, wasRead)) + 1
+})
 
 const get = (self: Repairing, first: Held, from: number, to: number): Effect.Effect<void, unknown, any> => {
   const { reading } = self
