@@ -2,6 +2,8 @@ import { assert, it } from "@effect/vitest"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import type { Slice } from "@sluice/core/Slice"
 import * as Source from "@sluice/core/Source"
 import { StorageError } from "@sluice/core/StorageError"
@@ -69,6 +71,43 @@ it.live("a direction is not in step while what was gone past is looked through f
     Effect.provide(Layer.merge(Replica.layer("eu"), MemoryStorage.layer)),
     Effect.provideService(References.MinimumLogLevel, "None")
   ))
+
+it.live(
+  "what was written is waited for by the name of the projection alone, where it was read by another way before",
+  () =>
+    Effect.gen(function*() {
+      const notes = makeNotes("notes")
+      const region = (id: string) =>
+        Layer.build(Layer.fresh(
+          Replication.producer(notes).pipe(
+            Layer.provideMerge(ReplicatedEventSourced.layer(notes)),
+            Layer.provideMerge([
+              Replica.layer(id),
+              GrpcServer.layer({ port: 0 }),
+              MemoryStorage.layer,
+              ProjectionRegistry.layer
+            ])
+          )
+        ))
+      const [eu, us] = [yield* region("eu"), yield* region("us")]
+      const address = `localhost:${Context.get(eu, GrpcServer.GrpcServer).port}`
+      const here = (yield* Effect.provideContext(ReplicatedEventSourced.client(notes), eu))("a")
+      // nobody is at the other address: at first its events would come from there, and then by way of eu
+      for (const replicas of [{ eu: { address }, ap: { address: "localhost:1" } }, { eu: { address } }]) {
+        yield* Effect.gen(function*() {
+          yield* Layer.build(Replication.consumer(notes, { replicas }))
+          for (let i = 0; i < 2; i++) {
+            const { receipt } = yield* here.Add.withReceipt({ text: "x" })
+            yield* ProjectionStatus.reached("RES_notes_us_eu", receipt!, { timeout: "60 seconds" })
+          }
+        }).pipe(Effect.scoped, Effect.provideContext(us))
+      }
+      const { list } = yield* Effect.provideContext(ProjectionManagement.ProjectionManagement, us)
+      const sources = (yield* list).filter(({ projection }) => projection === "RES_notes_us_eu")
+      assert.deepStrictEqual(sources.map(({ source }) => source).toSorted(), ["stream:notes:eu", "stream:notes:eu+ap"])
+    }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None")),
+  150_000
+)
 
 it.live("a new replica is waited for while its own database is away, and one that the entity does not have is refused", () =>
   Effect.gen(function*() {

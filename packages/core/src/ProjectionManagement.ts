@@ -711,7 +711,7 @@ export class AmbiguousProjection
 {
   override get message(): string {
     const sources = this.sources.map((source) => `'${source}'`).join(", ")
-    return `Projection '${this.projection}' reads several sources, ${sources}: ` +
+    return `Projection '${this.projection}' reads several sources, or has read them, ${sources}: ` +
       "say which, as { projection, source }"
   }
 }

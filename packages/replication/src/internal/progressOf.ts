@@ -16,7 +16,16 @@ type Worker = ProjectionStatus.ReportedWorker
 
 /** The projection's workers, in whatever process; none where it was never started. */
 const workersOf = (name: string) =>
-  Effect.catchTag(ProjectionStatus.everywhere(name), "UnknownProjection", () => Effect.succeed([]))
+  Effect.map(
+    Effect.catchTag(ProjectionStatus.everywhere(name), "UnknownProjection", () => Effect.succeed([])),
+    withoutThoseBefore
+  )
+
+/** Without those of a process that was killed, whose sources have other names than those that are read now. */
+const withoutThoseBefore = (workers: ReadonlyArray<Worker>): ReadonlyArray<Worker> => {
+  const alive = new Set(workers.flatMap(({ source, state }) => state === "Unknown" ? [] : [source]))
+  return alive.size === 0 ? workers : workers.filter(({ source }) => alive.has(source))
+}
 
 /** From what says least to what says most. */
 const byMeaning: ReadonlyArray<Worker["state"]> = [

@@ -206,7 +206,11 @@ export class ReceiptWatch {
     const exact = asked.find((progress) => progress.source === sourceOf(receipt))
     if (exact !== undefined) return exact
     const by = Map.groupBy(asked, (progress) => reads(receipt, progress))
-    const [one, ...others] = by.get("journal") ?? []
+    const workers = registry.workers(projection, source).filter(({ status }) => status.state !== "Retired")
+    const shown = by.get("journal") ?? []
+    // what it has read under another name of the source before goes on nowhere
+    const running = shown.filter(({ source }) => workers.some(({ key }) => key.source === source))
+    const [one, ...others] = running.length > 0 ? running : shown
     if (one !== undefined) {
       return others.length === 0
         ? one
@@ -214,7 +218,6 @@ export class ReceiptWatch {
     }
     // one of them may turn out to
     const unknown = by.get("unknown") ?? []
-    const workers = registry.workers(projection, source).filter(({ status }) => status.state !== "Retired")
     if (unknown.length > 1 || isBeginning(workers, found)) return "unknown"
     if (asked.length === 0) return new UnknownProjection({ projection, source })
     const sources = asked.map(({ source }) => source)
