@@ -616,6 +616,62 @@ describe("a wrong address", () => {
     }).pipe(Effect.scoped, quietly))
 })
 
+describe("a replica that starts", () => {
+  it.live("is waited for with one line in the log, however many workers wait", () => {
+    const told: Array<string> = []
+    const logger = Logger.make(({ logLevel, message }) => {
+      // what is waited between two tries tells how often it was tried
+      if (logLevel === "Warn") {
+        told.push(String(message).replace(/again in (\d+) ms/, (_, ms) => `try ${Math.floor(Math.log2(ms / 150))}`))
+      }
+    })
+    return Effect.gen(function*() {
+      const notes = makeNotes("notes")
+      const port = yield* freePort
+      const eu = yield* Layer.build(Layer.fresh(
+        Replication.layer(notes, { replicas: { us: { address: `localhost:${port}` } }, consumers: 8 }).pipe(
+          Layer.provideMerge(ReplicatedEventSourced.layer(notes)),
+          Layer.provideMerge([
+            Replica.layer("eu"),
+            GrpcServer.layer({ port: 0 }),
+            MemoryStorage.layer,
+            ProjectionRegistry.layer
+          ])
+        )
+      ))
+      const isSaid = (what: string) => () => told.some((line) => line.includes(what))
+      yield* Wait.until("it to be waited for", isSaid("Waits until the producer"), { atMost: "60 seconds" })
+      const server = yield* Layer.build(Layer.fresh(GrpcServer.layer({ port })))
+      const states = Effect.provideContext(ProjectionStatus.status("RES_notes_eu_us"), eu)
+      yield* Wait.until(
+        "each worker to be answered",
+        Effect.map(states, (workers) => workers.every((worker) => JSON.stringify(worker).includes("StreamNotOffered"))),
+        { atMost: "60 seconds" }
+      )
+      yield* Effect.provideContext(
+        Layer.build(Layer.fresh(
+          Replication.producer(notes).pipe(
+            Layer.provideMerge(ReplicatedEventSourced.layer(notes)),
+            Layer.provideMerge([Replica.layer("us"), MemoryStorage.layer, ProjectionRegistry.layer])
+          )
+        )),
+        server
+      )
+      yield* Wait.until(
+        "all to run",
+        Effect.map(states, (workers) => workers.every(({ state }) => state === "Running")),
+        { atMost: "60 seconds" }
+      )
+      // which is said again every half a minute
+      const waits = told.filter((line) => line.startsWith("Waits until"))
+      const tries = told.filter((line) => !waits.includes(line))
+      assert.isBelow(waits.length, 8)
+      assert.isAbove(tries.length, 1)
+      assert.deepStrictEqual(tries, [...new Set(tries)])
+    }).pipe(Effect.scoped, Effect.provide(Logger.layer([logger])))
+  }, 240_000)
+})
+
 /** What is logged meanwhile of replicas that are not given a stream. */
 const refusals = () => {
   const told: Array<string> = []

@@ -186,16 +186,28 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
           })
         )
       ))
-  /** Says, for as long as it is not interrupted, that the producer cannot be reached. */
-  const unreached: Effect.Effect<never> = Effect.gen(function*() {
-    const { clock } = yield* CallTransport
-    yield* clock.sleep(Duration.millis(firstUnreached))
-    while (true) {
-      yield* Effect.logWarning(
-        `Waits until the producer of '${streamId}' at ${address} can be reached: see that it runs, and that the address is right`
-      )
-      yield* clock.sleep(Duration.millis(unreachedEvery))
-    }
+  /** Who says that the producer cannot be reached, of those who wait for it. */
+  let speaker: object | undefined
+  /** Says, for as long as it is not interrupted, that the producer cannot be reached, unless another one does who waits for it. */
+  const unreached: Effect.Effect<never> = Effect.suspend(() => {
+    const self = {}
+    return Effect.gen(function*() {
+      const { clock } = yield* CallTransport
+      yield* clock.sleep(Duration.millis(firstUnreached))
+      while (true) {
+        speaker ??= self
+        if (speaker === self) {
+          yield* Effect.logWarning(
+            `Waits until the producer of '${streamId}' at ${address} can be reached: see that it runs, and that the address is right`
+          )
+        }
+        yield* clock.sleep(Duration.millis(unreachedEvery))
+      }
+    }).pipe(
+      Effect.ensuring(Effect.sync(() => {
+        if (speaker === self) speaker = undefined
+      }))
+    )
   })
 
   /** A call of the method, as soon as one can be made. A token in its headers is no older than that. */

@@ -47,6 +47,12 @@ export const makeRemote = (
   /** As the producer has said it last. */
   let isMissing = false
 
+  /** What the log says last of why no connection could be made, and after how many failures in a row: once for all who read the stream. */
+  let said: { readonly message: string; readonly failures: number } | undefined
+
+  /** A replica that starts is called before its streams are offered. */
+  const isReplica = options.producerReplica !== undefined
+
   const open: Source.Provider<any, ConsumerError, never>["open"] = Effect.fnUntraced(function*(range, start) {
     const scope = yield* Effect.scope
     const health = yield* Source.Health
@@ -65,8 +71,11 @@ export const makeRemote = (
         const wait = Math.round(Math.min(initialBackoff * 2 ** failures++, maximalBackoff) * jitter)
         health.disrupted(Cause.fail(error))
         reconnects.updateUnsafe(1, context)
+        const { message } = error
+        if (said?.message === message && failures <= said.failures) return Effect.sleep(wait)
+        said = { message, failures }
         return Effect.andThen(
-          Effect.logWarning(`Connects to '${streamId}' at ${options.address} again in ${wait} ms: ${error.message}`),
+          Effect.logWarning(`Connects to '${streamId}' at ${options.address} again in ${wait} ms: ${message}`),
           Effect.sleep(wait)
         )
       })
@@ -85,6 +94,7 @@ export const makeRemote = (
           Effect.map((connection) => {
             if (failures > 0) health.restored()
             connected = true
+            said = undefined
             isMissing = connection.isMissing
             connectedAt = clock.currentTimeMillisUnsafe()
             logs.reset()
@@ -94,7 +104,7 @@ export const makeRemote = (
           Effect.onError(() => close),
           Effect.catch((error) =>
             // a producer that has offered the stream before is starting, and about to do so again
-            isRetryable(error) || (connected && isPassing(error, failures))
+            isRetryable(error) || ((connected || isReplica) && isPassing(error, failures))
               ? Effect.andThen(backOff(error), connect(journal))
               : Effect.fail(error)
           )
