@@ -35,6 +35,9 @@ const later = <A>() => {
 /** The first so many times one thing, and then what is usual. */
 const atFirst = <A>(times: number, a: A) => (_: unknown, n: number): A | undefined => n <= times ? a : undefined
 
+/** Of a megabyte: four of them may wait. */
+const large = { change: { tags: Array.from({ length: 1000 }, (_, i) => `${i} ${"x".repeat(1000)}`) } }
+
 const wrong = (row: Row, change: object): ReturnType<typeof answer> => {
   const { message } = answer(row) as any
   return { message: { ...message, value: { ...message.value, ...change } } }
@@ -368,6 +371,25 @@ const gaps: ReadonlyArray<Scenario> = [
         for (const id of ids(200)) producer.write(id)
         for (const id of ids(200)) producer.append(id)
         for (const id of ids(200)) producer.write(id)
+      })
+  ],
+  [
+    "a gap in each of ten entities before events that are too large to wait",
+    { limits: { repairs: 20, loads: 20 } },
+    ({ connected, producer }) =>
+      Effect.map(connected(), () => {
+        for (const id of ids(10)) producer.write(id)
+        for (const id of ids(10)) producer.append(id)
+        for (const id of ids(10)) producer.write(id, 1, large)
+      })
+  ],
+  [
+    "ten entities whose first events were deleted, and whose next ones are too large to wait",
+    { limits: { repairs: 20, loads: 20, eventTimestamps: 20 } },
+    ({ connected, producer }) =>
+      Effect.map(connected(), () => {
+        producer.write("b", 3)
+        for (const id of ids(10)) producer.write(id, 1, { from: 7, ...large })
       })
   ],
   [
