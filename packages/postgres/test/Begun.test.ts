@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
 import Pg from "pg"
 import { inject } from "vitest"
-import { Begun } from "../src/internal/Begun.ts"
+import { Begun, type Text } from "../src/internal/Begun.ts"
 
 const connect: Effect.Effect<Pg.Client, never, Scope> = Effect.acquireRelease(
   Effect.promise(async () => {
@@ -15,7 +15,7 @@ const connect: Effect.Effect<Pg.Client, never, Scope> = Effect.acquireRelease(
   (client) => Effect.promise(() => client.end())
 )
 
-const run = (client: Pg.Client, begin: string, config: object, values: ReadonlyArray<unknown>) =>
+const run = (client: Pg.Client, begin: string, config: Text, values: ReadonlyArray<unknown>) =>
   Effect.tryPromise({
     try: () =>
       new Promise<Pg.QueryResult>((resolve, reject) => {

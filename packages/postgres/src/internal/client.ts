@@ -12,7 +12,7 @@ import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
 import Pg from "pg"
 import type { Options } from "../PostgresOptions.ts"
-import { Begun } from "./Begun.ts"
+import { Begun, plain, type Query, Statement } from "./Begun.ts"
 import { isCursor, limit } from "./cursor.ts"
 import { budget, destroy, leave } from "./leave.ts"
 import { keepsSessions } from "./pooler.ts"
@@ -250,14 +250,14 @@ export class Client extends Pg.Client {
       ? (query as { readonly text?: string }).text
       : undefined
     if (sql !== undefined && mayChangeSession("postgres", sql)) this.isChanged = true
-    if (typeof query === "string" && values?.length > 0) return this.run(query, values)
+    if (typeof query === "string") {
+      return values?.length > 0
+        ? this.run(query, values)
+        : this.submit(plain(query), AnswerTimeout.ofEnd(query) ?? queryTimeout)
+    }
     if (isCursor(query)) limit(query, this, queryTimeout)
     const result = (super.query as (...args: Array<any>) => any)(
-      typeof query === "string"
-        ? { text: query, query_timeout: AnswerTimeout.ofEnd(query) ?? queryTimeout }
-        : typeof query?.submit === "function"
-        ? query
-        : { query_timeout: queryTimeout, ...query },
+      typeof query?.submit === "function" ? query : { query_timeout: queryTimeout, ...query },
       values,
       callback
     )
@@ -270,11 +270,10 @@ export class Client extends Pg.Client {
     const { beginsWith, prepared } = this
     this.beginsWith = undefined
     const name = prepared.nameOf(text, values)
-    const config = { text, ...(name === undefined ? {} : { name }) }
     try {
-      const result = beginsWith === undefined
-        ? await this.query({ ...config, values })
-        : await this.submit(new Begun(beginsWith, config, values))
+      const result = await this.submit(
+        beginsWith === undefined ? new Statement({ text, name }, values) : new Begun(beginsWith, { text, name }, values)
+      )
       if (name === undefined) prepared.succeeded(text)
       return result
     } catch (error) {
@@ -287,11 +286,11 @@ export class Client extends Pg.Client {
     }
   }
 
-  private submit(query: Begun): Promise<Pg.QueryResult> {
+  private submit(query: Query, timeout = this.config.queryTimeout): Promise<Pg.QueryResult> {
     const result = new Promise<Pg.QueryResult>((resolve, reject) => {
-      query.query_timeout = this.config.queryTimeout
+      query.query_timeout = timeout
       query.callback = (error, result) => error ? reject(error) : resolve(result)
-      this.query(query)
+      super.query(query as never)
     })
     result.catch((error) => this.observe(error))
     return result

@@ -5,6 +5,24 @@
  */
 import type { Dialect } from "./Dialect.ts"
 
+/** Of so many statements, of at most such a length, what was found is remembered: most come again and again. */
+const maxRemembered = 500
+const maxLength = 4_000
+
+const remembered = <D extends Dialect, A>(find: (dialect: D, sql: string) => A): (dialect: D, sql: string) => A => {
+  const known = new Map<D, Map<string, A>>()
+  return (dialect, sql) => {
+    if (sql.length > maxLength) return find(dialect, sql)
+    let found = known.get(dialect)
+    if (found === undefined) known.set(dialect, found = new Map())
+    if (found.has(sql)) return found.get(sql) as A
+    if (found.size === maxRemembered) found.clear()
+    const value = find(dialect, sql)
+    found.set(sql, value)
+    return value
+  }
+}
+
 /** Where a statement's meaning is: what counts stands among its first words. */
 const headLength = 200
 
@@ -67,10 +85,12 @@ const nesting = /^(savepoint|release|rollback(\s+(work|transaction))?\s+to)\b/i
  * @category getters
  * @since 0.1.0
  */
-export const wouldControl = (dialect: Dialect, sql: string): "ends" | "nests" | undefined => {
-  const head = headOf(dialect, sql)
-  return nesting.test(head) ? "nests" : ending[dialect].test(head) ? "ends" : undefined
-}
+export const wouldControl: (dialect: Dialect, sql: string) => "ends" | "nests" | undefined = remembered(
+  (dialect, sql) => {
+    const head = headOf(dialect, sql)
+    return nesting.test(head) ? "nests" : ending[dialect].test(head) ? "ends" : undefined
+  }
+)
 
 /** What begins like this ends no transaction, and hides nothing that does. */
 const hidesNothing = {
@@ -86,16 +106,16 @@ const hidesNothing = {
  * @category getters
  * @since 0.1.0
  */
-export const mayHideEnd = (dialect: Dialect, sql: string, isPlain: boolean): boolean => {
-  switch (dialect) {
-    case "mysql":
-      return !hidesNothing.mysql.test(headOf(dialect, sql))
-    case "postgres":
-      return !hidesNothing.postgres.test(headOf(dialect, sql)) || isPlain && /;\s*\S/.test(sql)
-    case "sqlite":
-      return false
-  }
-}
+export const mayHideEnd = (dialect: Dialect, sql: string, isPlain: boolean): boolean =>
+  dialect !== "sqlite" &&
+  (!beginsHarmless(dialect, sql) || dialect === "postgres" && isPlain && hasAnother(dialect, sql))
+
+const beginsHarmless = remembered((dialect: keyof typeof hidesNothing, sql: string): boolean =>
+  hidesNothing[dialect].test(headOf(dialect, sql))
+)
+
+/** Whether another statement may follow it. */
+const hasAnother = remembered((_: Dialect, sql: string): boolean => /;\s*\S/.test(sql))
 
 /** What begins like this leaves a session as it was, but for what is looked for below and, on MySQL, what the server itself says. */
 const leavesNothing = {
@@ -114,8 +134,9 @@ const postgresLeftovers = /set_config|advisory_lock|setseed|dblink_connect|\btem
  * @category getters
  * @since 0.1.0
  */
-export const mayChangeSession = (dialect: "mysql" | "postgres", sql: string): boolean =>
+export const mayChangeSession: (dialect: "mysql" | "postgres", sql: string) => boolean = remembered((dialect, sql) =>
   !leavesNothing[dialect].test(sql) || (dialect === "mysql"
     // such a text may have megabytes, so each search is a plain one
     ? /get_lock/i.test(sql) || sql.includes(":=") || sql.includes("@") && /\binto\s+@/i.test(sql)
-    : postgresLeftovers.test(sql) || /;\s*\S/.test(sql))
+    : postgresLeftovers.test(sql) || hasAnother(dialect, sql))
+)
