@@ -1,6 +1,7 @@
 /**
  * Whether a journal that has grown costs more: single appends from 32 callers to entities all over it, and reading it from places all over it. The baseline is a journal of 10,000
- * events of 100 entities in the same database server, with the same storage. It takes long, most of which goes into filling the journals.
+ * events of 100 entities in the same database server, with the same storage. What a table that is written by hand keeps of its own speed as it grows
+ * by as much is shown beside it (ratioByHand, cpuRatioByHand). It takes long, most of which goes into filling the journals.
  */
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
@@ -11,9 +12,10 @@ import * as Arr from "effect/Array"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { type Bench, callers, compare, quantile, type Sample, type Setting } from "../Bench.ts"
-import { cart, item, parse, tally } from "../events.ts"
-import { adapters, storage } from "../Target.ts"
+import { batcher, type Connection, type NewRow } from "../baseline/Connection.ts"
+import { type Bench, callers, compare, promised, quantile, type Sample, type Setting } from "../Bench.ts"
+import { cart, encoded, item, parse, tally } from "../events.ts"
+import { adapters, connectAll, storage } from "../Target.ts"
 import * as Work from "../Work.ts"
 import { readPages } from "./catchUpRead.ts"
 
@@ -35,6 +37,8 @@ const large: ReadonlyArray<Extent> = [{ events: 1_000_000, entities: 100_000 }, 
 const pageSize = 500
 /** Events of an append while a journal is filled: what an entity has of it. */
 const together = 10
+/** Such appends are filled in by hand in one statement. */
+const appendsAtOnce = 100
 /** The number of an event that a journal is filled with. */
 const filler = -1
 
@@ -66,6 +70,56 @@ const grow = Effect.fnUntraced(function*({ place }: Setting, extent: Extent) {
   }).pipe(Effect.provideContext(context))
   return { context, extent, places } satisfies Grown
 })
+
+/** What is written by hand. */
+interface GrownByHand {
+  readonly connections: ReadonlyArray<Connection>
+  /** The next event of an entity, as with those of {@link appending}. */
+  readonly next: () => NewRow
+}
+
+const rowByHand = (entity: number, sequenceNumber: number, n: number): NewRow => ({
+  slice: entity & 1023,
+  persistenceId: `cart|c-${entity}`,
+  sequenceNumber,
+  payload: encoded(n)
+})
+
+/** In the same order as {@link grow}. */
+const growByHand = Effect.fnUntraced(function*({ place }: Setting, { entities, events }: Extent) {
+  // in a place of its own: what others commit to a file makes connections forget what they have read of it
+  const connections = yield* connectAll(yield* place, 2)
+  const appends = Math.ceil(events / together)
+  yield* Effect.promise(async () => {
+    for (let n = 0; n < appends; n += appendsAtOnce) {
+      await connections[0].insert(
+        Arr.makeBy(Math.min(appendsAtOnce, appends - n), (i) => n + i).flatMap((n) =>
+          Arr.makeBy(together, (i) => rowByHand(n % entities, Math.floor(n / entities) * together + i + 1, filler))
+        )
+      )
+    }
+  })
+  const first = Math.ceil(appends / entities) * together + 1
+  let n = 0
+  const next = () => {
+    const row = rowByHand(n * 7919 % entities, first + Math.floor(n / entities), n)
+    n++
+    return row
+  }
+  return { connections, next } satisfies GrownByHand
+})
+
+const appendingByHand = ({ connections, next }: GrownByHand, { size }: Setting): Effect.Effect<Sample> =>
+  Effect.gen(function*() {
+    const append = batcher(connections, 200)
+    let count = 0
+    const seconds = yield* promised(32, size.seconds, async () => {
+      await append([next()])
+      count++
+    })
+    // an event that is there already would have been refused
+    return { value: count / seconds, lost: 0, doubled: 0 }
+  })
 
 const appending = ({ context, extent }: Grown, { size }: Setting): Effect.Effect<Sample, unknown> => {
   let next = 0
@@ -135,13 +189,23 @@ export const growth: Bench = {
     Effect.gen(function*() {
       const { scale } = setting.size
       const base = yield* grow(setting, small)
+      const baseByHand = setting.size.alone ? undefined : yield* growByHand(setting, small)
       const lines = yield* Effect.forEach(large, ({ entities, events }) =>
         Effect.scoped(Effect.gen(function*() {
           const extent = { events: Math.ceil(events * scale), entities: Math.ceil(entities * scale) }
           const grown = yield* grow(setting, extent)
+          const byHand = baseByHand === undefined ? undefined : yield* compare(
+            setting,
+            { bench: "by hand", unit: "events/s" },
+            appendingByHand(yield* growByHand(setting, extent), setting),
+            appendingByHand(baseByHand, setting)
+          )
           const named = (what: string) => ({ bench: `growth-${what}-${shown(extent.events)}`, unit: "events/s" })
           return [
-            yield* compare(setting, named("append"), appending(grown, setting), appending(base, setting)),
+            {
+              ...yield* compare(setting, named("append"), appending(grown, setting), appending(base, setting)),
+              ...(byHand === undefined ? {} : { ratioByHand: byHand.ratio, cpuRatioByHand: byHand["cpuRatio"] ?? null })
+            },
             yield* compare(setting, named("read"), reading(grown, setting), reading(base, setting))
           ]
         })))
