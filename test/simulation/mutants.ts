@@ -53,7 +53,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a gap is accepted",
     file: `${core}/LogCursor.ts`,
-    from: 1103,
+    from: 1420,
     changes: [[
       "return position < next ? \"alreadyDelivered\" : \"gap\"",
       "return position < next ? \"alreadyDelivered\" : \"next\""
@@ -174,6 +174,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a wake-up is lost: a follower forgets it after it has looked at the tail",
     file: `${core}/internal/reading/follow.ts`,
+    from: 62,
     changes: [
       ["    latch.closeUnsafe()\n", ""],
       [
@@ -417,6 +418,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a worker begins though one of another process has its slices",
     file: `${core}/internal/projection/WorkerSet.ts`,
     workload: "scaling",
+    from: 86,
     changes: [["if (lease === undefined) return work", "if (lease !== null) return work"]]
   },
   {
@@ -508,7 +510,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a version that has dead letters takes its place",
     file: `${core}/internal/projection/versionLag.ts`,
     workload: "versions",
-    from: 4,
+    from: 15,
     changes: [["found.isPaused || found.hasDeadLetters", "found.isPaused"]]
   },
   {
@@ -639,13 +641,14 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "the number of workers changes before the last change has settled",
     file: `${core}/internal/projection/autoscaling.ts`,
     workload: "automatic",
-    from: 66,
+    from: 68,
     changes: [["at - since >= settleFor && workers < bounds.max", "workers < bounds.max"]]
   },
   {
     name: "the number of workers falls as soon as it is quiet",
     file: `${core}/internal/projection/autoscaling.ts`,
     workload: "automatic",
+    from: 2,
     changes: [[
       "quietSince !== undefined && at - quietSince >= quietFor && at - since >= quietFor",
       "quietSince !== undefined"
@@ -655,7 +658,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what a worker can do is forgotten, so that a constant load ends in no number",
     file: `${core}/internal/projection/autoscaling.ts`,
     workload: "automatic",
-    from: 2,
+    from: 5,
     changes: [[
       "at - capacity.at < rememberFor ? capacity.each : Infinity",
       "at - capacity.at < 60 ? capacity.each : Infinity"
@@ -672,13 +675,14 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "the number of workers follows the lag though somebody has said how many there are to be",
     file: `${core}/internal/projection/scaleByLag.ts`,
     workload: "automatic",
-    from: 2,
+    from: 5,
     changes: [["(command.workers === undefined || command.automatic)", "true"]]
   },
   {
     name: "the number of workers never falls",
     file: `${core}/internal/projection/autoscaling.ts`,
     workload: "automatic",
+    from: 2,
     changes: [["if (isQuiet && half < workers", "if (isQuiet && half > workers"]]
   },
   {
@@ -759,6 +763,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "in causal order no more is sent than in another one",
     file: `${replication}/Replication.ts`,
     workload: "replicas",
+    from: 13,
     changes: [[
       "order === \"causal\" ? [remote] : others",
       "order === \"causal\" && others.length === 0 ? [remote] : others"
@@ -786,6 +791,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what an entity could not take is never given to it again",
     file: `${replication}/internal/givingAgain.ts`,
     workload: "replicas",
+    from: 3,
     changes: [[
       "const exit = yield* Effect.exit(Effect.all([giving, waiting]))",
       "const exit = yield* Effect.exit(Effect.andThen(Effect.never, Effect.all([giving, waiting])))"
@@ -795,6 +801,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what an entity could not take is given up",
     file: `${replication}/Replication.ts`,
     workload: "replicas",
+    from: 3,
     changes: [[
       "RecoveryStrategy.retryAndDeadLetter({ retries: 3, delay: \"200 millis\", queue: { overflow: \"holdBack\" } })",
       "RecoveryStrategy.retryAndSkip({ retries: 3, delay: \"200 millis\" })"
