@@ -8,6 +8,7 @@ import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
 import Pg from "pg"
 import { inject } from "vitest"
+import { listen } from "../src/internal/Notifier.ts"
 
 const Note = EntityType.make("note", { codec: EventCodec.string })
 const count = 200
@@ -23,7 +24,7 @@ it.live("tells others of every slice, in few notifications, and of the last befo
         client.on("notification", ({ payload }) => payloads.push(payload!))
         await client.connect()
         await client.query(`CREATE SCHEMA ${schema}`)
-        await client.query(`LISTEN "${schema}sluice_events"`)
+        await client.query(listen(`${schema}sluice_events`))
         return client
       }),
       (client) => Effect.promise(() => client.query(`DROP SCHEMA ${schema} CASCADE`).then(() => client.end()))
@@ -49,4 +50,49 @@ it.live("tells others of every slice, in few notifications, and of the last befo
       `${told().size} of ${expected.size} of ${Slice.count} slices`
     )
     assert.isBelow(payloads.length, 5 + milliseconds / 5)
+  }).pipe(Effect.scoped))
+
+it.live("notifies nobody while nobody else listens, and tells whoever comes", () =>
+  Effect.gen(function*() {
+    const url = inject("postgres")
+    const schema = `s_${crypto.randomUUID().slice(0, 8)}`
+    const channel = `${schema}sluice_events`
+    const open = Effect.acquireRelease(
+      Effect.promise(async () => {
+        const payloads: Array<string> = []
+        const client = new Pg.Client({ connectionString: url })
+        client.on("notification", ({ payload }) => payloads.push(payload!))
+        await client.connect()
+        return { client, payloads }
+      }),
+      ({ client }) => Effect.promise(() => client.end())
+    )
+    const admin = yield* open
+    yield* Effect.acquireRelease(
+      Effect.promise(() => admin.client.query(`CREATE SCHEMA ${schema}`)),
+      () => Effect.promise(() => admin.client.query(`DROP SCHEMA ${schema} CASCADE`))
+    )
+    // it sees what is told, and does not say that it listens
+    yield* Effect.promise(() => admin.client.query(`LISTEN "${channel}"`))
+    const tells = (slice: number) => (payload: string) =>
+      (JSON.parse(payload) as Array<number>).slice(3).includes(slice)
+    yield* Effect.gen(function*() {
+      for (let i = 0; i < 20; i++) yield* Journal.append(Note, { id: `alone-${i}`, events: ["written"] })
+      const comer = yield* open
+      yield* Effect.promise(() => comer.client.query(listen(channel)))
+      const { slice } = yield* Journal.append(Note, { id: "n", events: ["written"] })
+      yield* Wait.until("the notification", () => comer.payloads.some(tells(slice)))
+      // of what was written before it listens, it is told at most what was under way
+      assert.isAtMost(admin.payloads.length, 2)
+      // the others of the service count as well
+      yield* Effect.promise(() => comer.client.end())
+      const before = admin.payloads.length
+      yield* Wait.until(
+        "the other instance to be told",
+        Effect.gen(function*() {
+          yield* Journal.append(Note, { id: "again", events: ["written"] })
+          return admin.payloads.length > before
+        })
+      ).pipe(Effect.provide(PostgresStorage.layer({ url, schema })))
+    }).pipe(Effect.provide(PostgresStorage.layer({ url, schema })))
   }).pipe(Effect.scoped))

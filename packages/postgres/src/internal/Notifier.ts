@@ -1,6 +1,7 @@
 import * as RealTime from "@sluice/sql/adapter/RealTime"
 import type { Message } from "@sluice/sql/adapter/StorageSignals"
-import type Pg from "pg"
+import { createHash } from "node:crypto"
+import Pg from "pg"
 import * as Notification from "./notification.ts"
 import { statementName } from "./statementName.ts"
 
@@ -10,8 +11,22 @@ const spacing = 5
 /** A server that does not answer must not hold up a process that ends. In milliseconds. */
 const timeout = 1000
 
-const notify = "SELECT pg_notify($1, payload) FROM unnest($2::text[]) payload"
+/**
+ * A notification is a commit of its own, which others wait for. So there is none where nobody else listens: whoever does holds the lock, from before it begins
+ * to and as long as it has the connection, and no lock is in the way of those that the same connection holds. Whoever begins to listen after this
+ * has looked for the lock looks for what is new then, and so finds what is not told here.
+ */
+const notify = `SELECT pg_notify($1, payload) FROM unnest($2::text[]) payload
+  WHERE NOT (SELECT pg_try_advisory_xact_lock($3::bigint))`
 const name = statementName("notify", notify)
+
+/** The lock of all who listen to the channel. */
+const lockOf = (channel: string): string =>
+  createHash("sha256").update(`sluice listens ${channel}`).digest().readBigInt64BE().toString()
+
+/** @internal How a connection begins to listen. */
+export const listen = (channel: string): string =>
+  `SELECT pg_advisory_lock_shared(${lockOf(channel)}); LISTEN ${Pg.escapeIdentifier(channel)}`
 
 /**
  * @internal
@@ -20,12 +35,14 @@ const name = statementName("notify", notify)
  */
 export class Notifier {
   readonly #channel: string
+  readonly #lock: string
   readonly #pending: Notification.Pending
   #client: Pick<Pg.ClientBase, "query"> | undefined
   #isSending = false
 
   constructor(channel: string, instance: string) {
     this.#channel = channel
+    this.#lock = lockOf(channel)
     this.#pending = new Notification.Pending(instance)
   }
 
@@ -81,7 +98,7 @@ export class Notifier {
     await this.#client.query({
       name,
       text: notify,
-      values: [this.#channel, this.#pending.take()],
+      values: [this.#channel, this.#pending.take(), this.#lock],
       query_timeout: timeout
     } as Pg.QueryConfig)
   }

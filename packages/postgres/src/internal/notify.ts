@@ -6,11 +6,10 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { createHash } from "node:crypto"
-import Pg from "pg"
 import type { Options } from "../PostgresOptions.ts"
 import { Client, configOf, type KnownJournal } from "./client.ts"
 import * as Notification from "./notification.ts"
-import { Notifier } from "./Notifier.ts"
+import { listen, Notifier } from "./Notifier.ts"
 
 /** How often readers look for themselves, while notifications arrive, and while they do not. */
 const pollInterval = { listening: "1 second", deaf: "50 millis" } as const
@@ -33,7 +32,7 @@ export const watch = (
     const notifier = new Notifier(channel, instance)
 
     /** Listens until the connection is lost. */
-    const listen = Effect.callback<never, unknown>((resume) => {
+    const listening = Effect.callback<never, unknown>((resume) => {
       const connection = new Client(configOf(options, "events", journal))
       const lost = (error?: unknown) => {
         void connection.end()
@@ -42,7 +41,7 @@ export const watch = (
       connection.on("error", lost)
       connection.on("end", lost)
       connection.on("notification", ({ payload }) => receive(signals, instance, payload ?? ""))
-      connection.connect().then(() => connection.query(`LISTEN ${Pg.escapeIdentifier(channel)}`)).then(() => {
+      connection.connect().then(() => connection.query(listen(channel))).then(() => {
         // whatever was appended while nobody listened
         signals.reconnected()
         notifier.connected(connection)
@@ -56,7 +55,7 @@ export const watch = (
       Effect.onExit(() => Effect.sync(() => notifier.disconnected())),
       Effect.retry(Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")]))
     )
-    yield* Effect.forkScoped(listen)
+    yield* Effect.forkScoped(listening)
 
     yield* Effect.gen(function*() {
       yield* signals.untilFollowed
