@@ -17,7 +17,17 @@ import type { Packet } from "./connection.ts"
 import { whole } from "./pieces.ts"
 import { firstRows, type Pool, query, withConnection } from "./pool.ts"
 import { statusAfter } from "./serverStatus.ts"
-import { type EntityRow, type HeadRow, indexName, literal, type LogRow, makeStatements, packets } from "./statements.ts"
+import {
+  entitiesOf,
+  type EntityRow,
+  type FloorRow,
+  indexName,
+  literal,
+  type LogRow,
+  makeStatements,
+  packets,
+  slicesOf
+} from "./statements.ts"
 import type { UnderWay } from "./UnderWay.ts"
 
 const maxPageRows = 10_000
@@ -40,18 +50,22 @@ interface FoundRow extends Omit<LogRow, "slice"> {
 }
 
 const headsOf = (
+  requests: ReadonlyArray<AppendRequest>,
   logs: ReadonlyArray<LogRow>,
   entities: ReadonlyArray<EntityRow>,
   found: ReadonlyArray<FoundRow>
-): Heads => ({
-  logs: new Map(logs.map(({ position, slice, timestamp }) => [slice, { position, timestamp }])),
-  entities: new Map(entities.map(({ id, n }) => [id, n ?? 0])),
-  found: new Map(found.map((row) => [
-    uuidOf(row.id),
-    { sequenceNumber: row.sequence_number, position: row.position, timestamp: row.timestamp } as any
-  ])),
-  now: entities[0]!.now
-})
+): Heads => {
+  const ids = entitiesOf(requests)
+  return {
+    logs: new Map(logs.map(({ position, slice, timestamp }) => [slice, { position, timestamp }])),
+    entities: new Map(entities.map(({ n, number }) => [ids[number - 1]!, n ?? 0])),
+    found: new Map(found.map((row) => [
+      uuidOf(row.id),
+      { sequenceNumber: row.sequence_number, position: row.position, timestamp: row.timestamp } as any
+    ])),
+    now: entities.find(({ number }) => number === 1)!.now!
+  }
+}
 
 const uuidOf = (hex: string): string => hex.toLowerCase().replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5")
 
@@ -108,11 +122,13 @@ export const makeDialect = (
           "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
           "START TRANSACTION",
           statements.lock(entityType, requests, how),
+          statements.floors(entityType, requests),
           statements.entities(requests),
           ...(found === undefined ? [] : [found])
         ].join(";"))
-        if (isDamaged(results[2], how === "" ? slicesOf(requests).length : 0)) return yield* headDamaged
-        const assigned = assign(requests, headsOf(results[2], results[3], results[4] ?? []))
+        const [, , heads, floors, entities, before = []] = results
+        if (isDamaged(heads, floors, how === "" ? slicesOf(requests).length : 0)) return yield* headDamaged
+        const assigned = assign(requests, headsOf(requests, heads, entities, before))
         if (assigned.rows.length === 0) {
           yield* run("ROLLBACK")
           return assigned.answers
@@ -163,20 +179,18 @@ export const makeDialect = (
   const { sql } = database
   const appendWithin = Effect.fnUntraced(function*(request: AppendRequest): Effect.fn.Return<Answer, SqlError> {
     const { entityType } = request
-    const logs = yield* sql.unsafe<HeadRow>(statements.lock(entityType, [request], ""))
-    if (isDamaged(logs, 1)) return yield* headDamaged
+    const logs = yield* sql.unsafe<LogRow>(statements.lock(entityType, [request], ""))
     // if the snapshot shows another head than the lock does, the snapshot is older
-    const [seen] = yield* sql.unsafe<LogRow>(
-      `SELECT slice, position, timestamp FROM ${head} WHERE entity_type = ${literal(entityType)} AND slice = ${
-        logs[0]!.slice
-      }`
-    )
-    if (seen?.position !== logs[0]!.position) return yield* staleSnapshot
+    const [seen] = yield* sql.unsafe<FloorRow & { readonly floor: number | null }>(statements.seen(entityType, request))
+    if (seen?.position !== logs[0]?.position) return yield* staleSnapshot
+    if (isDamaged(logs, seen === undefined ? [] : [{ slice: seen.slice, position: seen.floor ?? 0 }], 1)) {
+      return yield* headDamaged
+    }
     const entities = yield* sql.unsafe<EntityRow>(statements.entities([request]))
     const found = statements.found([request])
     const assigned = assign(
       [request],
-      headsOf(logs, entities, found === undefined ? [] : yield* sql.unsafe<FoundRow>(found))
+      headsOf([request], logs, entities, found === undefined ? [] : yield* sql.unsafe<FoundRow>(found))
     )
     if (assigned.rows.length > 0) {
       for (const insert of statements.inserts(entityType, assigned)) yield* sql.unsafe(whole(insert))
@@ -294,17 +308,17 @@ const headDamaged = toSqlError("mysql")("append")(
 )
 
 /** Whether heads are not there, or would have events written where nobody reads any more. */
-const isDamaged = (heads: ReadonlyArray<HeadRow>, count: number): boolean =>
-  heads.length < count || heads.some(({ isBelowFloor }) => isBelowFloor === 1)
+const isDamaged = (heads: ReadonlyArray<LogRow>, floors: ReadonlyArray<FloorRow>, count: number): boolean => {
+  if (heads.length < count) return true
+  if (floors.length === 0) return false
+  const positions = new Map(heads.map(({ position, slice }) => [slice, position]))
+  return floors.some(({ position, slice }) => (positions.get(slice) ?? position) < position)
+}
 
 /** Whether the head of a log is known to be wrong, or what it says is free is taken. */
 const isWrongHead = (error: SqlError): boolean =>
   error === headDamaged ||
   error.reason._tag === "UniqueViolation" && /^PRIMARY$|journal_log$/.test(error.reason.constraint)
-
-const slicesOf = (requests: ReadonlyArray<AppendRequest>): ReadonlyArray<number> => [
-  ...new Set(requests.map(({ persistenceId }) => Slice.ofPersistenceId(persistenceId)))
-]
 
 const allSlices = Array.from({ length: Slice.count }, (_, slice) => slice)
 
