@@ -11,11 +11,9 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Mysql from "mysql2/promise"
-import * as Fs from "node:fs"
-import * as Os from "node:os"
-import * as Path from "node:path"
 import Pg from "pg"
 import { inject } from "vitest"
+import { quickFile } from "../../packages/sqlite/test/files.ts"
 import type { Where } from "../status/open.ts"
 
 export interface Options {
@@ -61,12 +59,8 @@ const reached = (url: string, options: Options | undefined): string => {
 const id = () => crypto.randomUUID().slice(0, 8)
 
 const sqlite: Effect.Effect<Place, never, Scope.Scope> = Effect.map(
-  Effect.acquireRelease(
-    Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "sluice-sql-"))),
-    (folder) => Effect.sync(() => Fs.rmSync(folder, { recursive: true }))
-  ),
-  (folder): Place => {
-    const filename = Path.join(folder, "test.db")
+  quickFile,
+  (filename): Place => {
     return {
       where: { dialect: "sqlite", filename },
       layer: (options) => SqliteStorage.layer({ ...options, filename }),

@@ -2,9 +2,9 @@ import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
 import * as StorageTest from "@sluice/testing/StorageTest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { temporaryFile } from "./files.ts"
+import { quickFile } from "./files.ts"
 
-const file = Effect.map(temporaryFile, (filename) => SqliteStorage.layer({ filename }))
+const file = Effect.map(quickFile, (filename) => SqliteStorage.layer({ filename }))
 
 for (
   const [name, layer] of [
