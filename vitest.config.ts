@@ -27,7 +27,7 @@ const hostile = ["test/hostile/*.test.ts"]
 
 /** What takes minutes, and is begun first: what is begun last runs alone at the end. */
 const longest =
-  /(Storage|\/(Packages|Mutants|HostileClients|Bench|Networks|Contracts|ReplicationStorm|CausalOrder|simulation\/Replicas))\.test\.ts$/
+  /(Storage|\/(Packages|Mutants|HostileClients|Bench|Networks|Contracts|ReplicationStorm|CausalOrder|Scaling|EntityCluster|simulation\/Replicas|sql\/(Cluster|Replication)))\.test\.ts$/
 
 const rank = ({ moduleId, project }: TestSpecification): number =>
   2 * project.config.sequence.groupOrder + (longest.test(moduleId) ? 0 : 1)
@@ -45,8 +45,9 @@ export default defineConfig({
   ssr: { resolve },
   environments: { __vitest__: { resolve } },
   test: {
-    // one more than there are cores, as many tests wait: for deadlines of seconds, for servers and for processes
-    maxWorkers: availableParallelism() + 1,
+    // twice as many as there are cores: most tests wait, for deadlines of seconds, for servers and for processes, and keep a core
+    // busy for less than half of their time
+    maxWorkers: 2 * availableParallelism(),
     sequence: { sequencer: LongestFirst },
     // only what never ends takes so long, whatever else the machine does
     testTimeout: 180_000,
