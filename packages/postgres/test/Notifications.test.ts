@@ -8,10 +8,13 @@ import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
 import Pg from "pg"
 import { inject } from "vitest"
+import { hello } from "../src/internal/notification.ts"
 import { listen } from "../src/internal/Notifier.ts"
 
 const Note = EntityType.make("note", { codec: EventCodec.string })
 const count = 200
+
+const tells = (slice: number) => (payload: string) => (JSON.parse(payload) as Array<number>).slice(3).includes(slice)
 
 it.live("tells others of every slice, in few notifications, and of the last before it leaves", () =>
   Effect.gen(function*() {
@@ -74,16 +77,19 @@ it.live("notifies nobody while nobody else listens, and tells whoever comes", ()
     )
     // it sees what is told, and does not say that it listens
     yield* Effect.promise(() => admin.client.query(`LISTEN "${channel}"`))
-    const tells = (slice: number) => (payload: string) =>
-      (JSON.parse(payload) as Array<number>).slice(3).includes(slice)
     yield* Effect.gen(function*() {
       for (let i = 0; i < 20; i++) yield* Journal.append(Note, { id: `alone-${i}`, events: ["written"] })
       const comer = yield* open
-      yield* Effect.promise(() => comer.client.query(listen(channel)))
+      yield* Effect.promise(async () => {
+        await comer.client.query(listen(channel))
+        await comer.client.query("SELECT pg_notify($1, $2)", [channel, hello("comer")])
+      })
+      // which has it look for everything that it was not told
+      yield* Wait.until("the answer", () => comer.payloads.filter((payload) => payload.includes("hello")).length === 2)
       const { slice } = yield* Journal.append(Note, { id: "n", events: ["written"] })
       yield* Wait.until("the notification", () => comer.payloads.some(tells(slice)))
-      // of what was written before it listens, it is told at most what was under way
-      assert.isAtMost(admin.payloads.length, 2)
+      // two greetings, and of what was written before it listens at most what was under way
+      assert.isAtMost(admin.payloads.length, 4)
       // the others of the service count as well
       yield* Effect.promise(() => comer.client.end())
       const before = admin.payloads.length

@@ -38,8 +38,16 @@ const nameOf = (message: Message): string => message.kind === "command" ? messag
 const payloadOf = (instance: string, message: Message, slices: ReadonlySet<Slice.Slice>): string =>
   JSON.stringify([instance, message.kind, nameOf(message), ...slices])
 
+/** @internal Another process listens from now on, or says so once more. */
+export interface Hello {
+  readonly kind: "hello"
+}
+
+/** @internal */
+export const hello = (instance: string): string => JSON.stringify([instance, "hello", ""])
+
 /** @internal What another process tells; nothing where it is one's own message, or none. */
-export const parse = (instance: string, payload: string): Message | undefined => {
+export const parse = (instance: string, payload: string): Message | Hello | undefined => {
   // most are one's own, where one process appends
   if (payload.startsWith(`["${instance}"`)) return undefined
   let parsed: unknown
@@ -51,6 +59,7 @@ export const parse = (instance: string, payload: string): Message | undefined =>
   if (!Array.isArray(parsed)) return undefined
   const [sender, kind, name, ...slices] = parsed as Array<unknown>
   if (typeof sender !== "string" || typeof name !== "string") return undefined
+  if (kind === "hello") return { kind }
   if (kind === "command") return { kind, projection: name }
   if (kind !== "events" && kind !== "states") return undefined
   return { kind, entityType: name, slices: new Set(slices.filter(isSlice)) }

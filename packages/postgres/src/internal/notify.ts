@@ -40,7 +40,7 @@ export const watch = (
       }
       connection.on("error", lost)
       connection.on("end", lost)
-      connection.on("notification", ({ payload }) => receive(signals, instance, payload ?? ""))
+      connection.on("notification", ({ payload }) => receive(signals, notifier, instance, payload ?? ""))
       connection.connect().then(() => connection.query(listen(channel))).then(() => {
         // whatever was appended while nobody listened
         signals.reconnected()
@@ -74,9 +74,13 @@ const channelOf = ({ prefix, schema }: Naming.Naming): string => {
     : `sluice_${createHash("sha256").update(channel).digest("hex").slice(0, 40)}`
 }
 
-const receive = (signals: StorageSignals, instance: string, payload: string): void => {
+const receive = (signals: StorageSignals, notifier: Notifier, instance: string, payload: string): void => {
   const message = Notification.parse(instance, payload)
   if (message === undefined) return
+  if (message.kind === "hello") {
+    notifier.heard()
+    return signals.signalAll()
+  }
   if (message.kind === "command") return signals.commands.signal(message.projection)
   const { entityType, kind, slices } = message
   signals[kind].signal(entityType, slices.size === 0 ? undefined : slices)
