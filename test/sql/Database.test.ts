@@ -112,6 +112,29 @@ describe.each(databases)("a transaction of the service's own, in $name,", (datab
         assert.sameMembers([...yield* events], some)
       })))
 
+  it.live("undoes with what is nested in it nothing that another of its fibers writes meanwhile", () =>
+    withTable(database, (table) =>
+      Effect.gen(function*() {
+        const [isNested, isAsked] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+        const nested = transaction(Effect.gen(function*() {
+          yield* insert(table, "inner")
+          yield* Deferred.succeed(isNested, undefined)
+          yield* Deferred.await(isAsked)
+          return yield* Effect.fail("no")
+        }))
+        const beside = Effect.gen(function*() {
+          yield* Deferred.await(isNested)
+          const fiber = yield* Effect.forkChild(
+            Effect.andThen(insert(table, "query"), append("event")),
+            { startImmediately: true }
+          )
+          yield* Deferred.succeed(isAsked, undefined)
+          yield* Fiber.join(fiber)
+        })
+        yield* transaction(Effect.all([Effect.ignore(nested), beside], { concurrency: "unbounded" }))
+        assert.deepStrictEqual([yield* ids(table), yield* events], [["query"], ["event"]])
+      })))
+
   it.live("takes no queries of a fiber that outlives it", () =>
     withTable(database, (table) =>
       Effect.gen(function*() {
