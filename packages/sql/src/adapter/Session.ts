@@ -47,6 +47,7 @@ export interface Session {
  * @since 0.1.0
  */
 export interface ManySessions {
+  /** Several may be lent at once. */
   readonly isSingle: false
   /**
    * Waits for a connection that is free. When the signal aborts, it stops waiting; a connection that comes all the same
@@ -62,6 +63,7 @@ export interface ManySessions {
  * @since 0.1.0
  */
 export interface SingleSession {
+  /** There is only one. */
   readonly isSingle: true
   /** Lends the connection, which nobody else has. */
   readonly acquire: () => Session
