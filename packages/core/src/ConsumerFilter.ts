@@ -146,6 +146,16 @@ export interface Stored {
 }
 
 /**
+ * The newest version, as it is shown to whoever decides on the next one. Its filter cannot be read where a newer release has stored it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Newest extends Pick<FilterVersion, "version" | "by"> {
+  readonly filter: Effect.Effect<EventFilter, StorageError>
+}
+
+/**
  * The part of a slice that is to be looked through once more, as the filter includes more of it now: what is after `from`, up to a position.
  *
  * @category models
@@ -207,7 +217,7 @@ export class ConsumerFilter extends Context.Service<ConsumerFilter, {
    */
   readonly store: <E>(
     source: string,
-    decide: (newest: FilterVersion | undefined) => Effect.Effect<NewVersion | undefined, E>
+    decide: (newest: Newest | undefined) => Effect.Effect<NewVersion | undefined, E>
   ) => Effect.Effect<Stored, E | StorageError>
   /**
    * The newest version, for a worker that is registered and has loaded its offsets. If another one is stored after this, the worker is fenced.
@@ -391,12 +401,23 @@ export const fromText = (source: string, text: string): Effect.Effect<EventFilte
       new StorageError({
         operation: `read the filter of '${source}'`,
         reason: "Damaged",
-        advice: "it has what this release does not know; run the one that has stored it, or restore it from a backup",
+        advice:
+          "it has what this release does not know; run the one that has stored it, or roll back to an earlier version of the filter",
         cause
       })
   )
 
 const isSame = (a: EventFilter, b: EventFilter): boolean => toText(a) === toText(b)
+
+/** What a release does not know is not what it has itself. */
+const unlessUnreadable = <A, E, R>(
+  effect: Effect.Effect<A, E | StorageError, R>
+): Effect.Effect<A | undefined, E | StorageError, R> =>
+  Effect.catchIf(
+    effect,
+    (error) => error instanceof StorageError && error.reason === "Damaged",
+    () => Effect.undefined
+  )
 
 const refuse = (input: string, problem: string, cause?: unknown): Effect.Effect<never, InvalidInput> =>
   Effect.fail(new InvalidInput({ input, problem, cause }))
@@ -434,7 +455,7 @@ const stored = Effect.fnUntraced(function*(
 /** What a pipeline's own filter has come to. */
 interface Begun {
   readonly newest: FilterVersion
-  /** Somebody has changed the filter since the pipeline's own was stored, with this version, so it stays. */
+  /** Somebody has changed the filter since the pipeline's own was stored, with this version, so it stays; 0 where that one is of a newer release. */
   readonly overridden: number | undefined
 }
 
@@ -454,13 +475,15 @@ export const begin = (source: string, filter: EventFilter): Effect.Effect<Begun,
         Effect.gen(function*() {
           overridden = undefined
           if (newest === undefined) return { ...version, reason: "first start", restarts: false }
-          const same = isSame(newest.filter, filter)
-          if (newest.by === pipeline) {
+          const isOwn = newest.by === pipeline
+          const before = yield* isOwn ? unlessUnreadable(newest.filter) : newest.filter
+          const same = before !== undefined && isSame(before, filter)
+          if (isOwn) {
             return same ? undefined : { ...version, reason: "changed in the pipeline", restarts: true }
           }
           if (same) return { ...version, reason: "the same in the pipeline", restarts: false }
-          const own = yield* filters.find(source, { by: pipeline })
-          if (own !== undefined && isSame(own.filter, newest.filter)) {
+          const own = yield* unlessUnreadable(filters.find(source, { by: pipeline }))
+          if (own !== undefined && before !== undefined && isSame(own.filter, before)) {
             return { ...version, reason: "changed in the pipeline", restarts: true }
           }
           overridden = own?.version ?? 0
@@ -557,7 +580,7 @@ const givingUp = Effect.fnUntraced(function*(
 const storeChange = Effect.fnUntraced(function*<E>(
   source: string,
   { by, history = "nextEvent", reason = "" }: UpdateOptions,
-  next: (newest: FilterVersion) => Effect.Effect<EventFilter, E>
+  next: (newest: Newest) => Effect.Effect<EventFilter, E | StorageError>
 ): Effect.fn.Return<
   FilterVersion,
   E | HistoryNotSupported | TooManyGivenUp | StorageError,
@@ -572,12 +595,13 @@ const storeChange = Effect.fnUntraced(function*<E>(
     source,
     (newest) =>
       Effect.gen(function*() {
-        const { filter: before, version } = newest!
+        const { version } = newest!
         const filter = yield* next(newest!)
+        const before = yield* unlessUnreadable(newest!.filter)
         // what was passed over may be asked for without a change
-        if (history !== "now" && isSame(filter, before)) return undefined
+        if (history !== "now" && before !== undefined && isSame(filter, before)) return undefined
         givesUp = history === "none"
-          ? yield* givingUp(source, { version: version + 1, before, after: filter })
+          ? yield* givingUp(source, { version: version + 1, before: yield* newest!.filter, after: filter })
           : undefined
         return { filter, by, reason, history, restarts: true, givesUp }
       }).pipe(Effect.provideService(ConsumerFilter, filters))
@@ -645,12 +669,16 @@ export const update = Effect.fn("ConsumerFilter.update")(function*(
   const problem = optionsProblem(options)
   if (problem !== undefined) return yield* problem
   const { source } = yield* stored(ref)
-  return yield* storeChange(source, options, ({ filter }) => changed(change, filter))
+  return yield* storeChange(
+    source,
+    options,
+    ({ filter }) => Effect.flatMap(filter, (before) => changed(change, before))
+  )
 })
 
 /**
  * Goes back to an earlier version of the filter, by storing it as a new one. It returns when {@link update} would. Rolled back to the newest
- * version by {@link pipeline}, the filter follows the pipeline again.
+ * version by {@link pipeline}, the filter follows the pipeline again. So a version can be left that a newer release has stored and this one cannot read.
  *
  * @category operations
  * @since 0.1.0
@@ -666,7 +694,7 @@ export const rollBack = Effect.fn("ConsumerFilter.rollBack")(function*(
 > {
   const problem = optionsProblem(options) ?? Check.safeInteger("version", version)
   if (problem !== undefined) return yield* problem
-  const { source } = yield* stored(ref)
+  const source = (yield* unlessUnreadable(stored(ref)))?.source ?? (yield* knownBy(ref)).source
   const filters = yield* ConsumerFilter
   return yield* storeChange(source, options, (newest) =>
     Effect.flatMap(

@@ -11,6 +11,7 @@ import {
   type HistoryPolicy,
   joinPassed,
   KeptVersions,
+  type Newest,
   type NewVersion,
   type Passed,
   pipeline,
@@ -71,11 +72,10 @@ export const make = ({ database, db, management }: {
   const versionsOf = (source: string) =>
     db.selectFrom("sluice_filter").selectAll().where("source", "=", source).orderBy("version", "desc")
 
+  const newestRow = (source: string) => Effect.map(run(versionsOf(source).limit(1)), ([row]) => row)
+
   const newestOf = (source: string) =>
-    Effect.flatMap(
-      run(versionsOf(source).limit(1)),
-      ([row]) => row === undefined ? Effect.undefined : toVersion(row)
-    )
+    Effect.flatMap(newestRow(source), (row) => row === undefined ? Effect.undefined : toVersion(row))
 
   const heads = (source: string) => db.selectFrom("sluice_filter_head").select("version").where("source", "=", source)
 
@@ -199,14 +199,16 @@ export const make = ({ database, db, management }: {
         operation,
         Effect.gen(function*() {
           const version = (yield* lock(source)) + 1
-          const newest = yield* newestOf(source)
-          const decided = yield* decide(newest)
+          const newest = yield* newestRow(source)
+          const decided = yield* decide(newest && toNewest(newest))
           const flagged = yield* run(
             db.selectFrom("sluice_projection_source").select("source").where("source", "=", source)
               .where("at_least_once", "=", 1).limit(1)
           )
           const isAtLeastOnce = flagged.length > 0
-          if (decided === undefined) return { newest, isNew: false, isAtLeastOnce }
+          if (decided === undefined) {
+            return { newest: newest && (yield* toVersion(newest)), isNew: false, isAtLeastOnce }
+          }
           const { by: author, filter, givesUp, history, reason, restarts } = decided
           yield* run(
             db.insertInto("sluice_filter").values({
@@ -340,6 +342,12 @@ const toPassed = (
     slice as Slice,
     { from: { position: position as Position, timestamp: timestamp as Timestamp }, upTo: up_to as Position }
   ]))
+
+const toNewest = ({ author, filter, source, version }: FilterTable): Newest => ({
+  version,
+  by: textOf(author),
+  filter: fromText(textOf(source), textOf(filter))
+})
 
 const toVersion = (row: FilterTable): Effect.Effect<FilterVersion, StorageError> => {
   const source = textOf(row.source)

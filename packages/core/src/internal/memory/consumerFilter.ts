@@ -101,7 +101,7 @@ export const makeMemoryConsumerFilter = (
       transaction(Effect.gen(function*() {
         const before = yield* read((transaction) => versionsOf(transaction, source))
         const newest = before.at(-1)
-        const decided = yield* decide(newest)
+        const decided = yield* decide(newest && { ...newest, filter: Effect.succeed(newest.filter) })
         const isAtLeastOnce = yield* read((transaction) => atLeastOnce.get(transaction, source) === true)
         if (decided === undefined) return { newest, isNew: false, isAtLeastOnce }
         const { givesUp, restarts, ...fields } = decided

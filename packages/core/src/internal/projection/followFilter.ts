@@ -189,7 +189,6 @@ const goesBy = ({ by, reason, source, version }: FilterVersion): string =>
 const staysWith = ({ at, by, reason, source, version }: FilterVersion, own: number): string =>
   `Goes by version ${version} of the filter of '${source}', which ${by} has stored at ${
     DateTime.formatIso(DateTime.makeUnsafe(Timestamp.toMillis(at)))
-  }${
-    because(reason)
-  }, and not by the one of the pipeline. To follow the pipeline again, roll back to its version ${own} ` +
-  "with ConsumerFilter.rollBack and start again, or give the pipeline this filter"
+  }${because(reason)}, and not by the one of the pipeline. To follow the pipeline again, ${
+    own === 0 ? "" : `roll back to its version ${own} with ConsumerFilter.rollBack and start again, or `
+  }give the pipeline this filter`

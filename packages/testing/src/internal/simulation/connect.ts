@@ -384,11 +384,15 @@ export const connect = (
           let version: NewVersion | undefined
           let before = passAll
           const deciding: typeof decide = (newest) =>
-            Effect.tap(decide(newest), (decided) =>
-              Effect.sync(() => {
-                version = decided
-                before = newest?.filter ?? before
-              }))
+            Effect.tap(
+              decide(
+                newest && {
+                  ...newest,
+                  filter: Effect.tap(newest.filter, (filter) => Effect.sync(() => void (before = filter)))
+                }
+              ),
+              (decided) => Effect.sync(() => void (version = decided))
+            )
           return Effect.tap(
             ask("store a filter", "Write", filters.store(source, deciding)),
             () => {
