@@ -119,7 +119,7 @@ const dropAt = (self: string) => ({ headers, replica }: Caller) => {
  * **Details**
  *
  * A consumer is sent the events that were decided here, and those of replicas that it does not consume itself. Placeholders take the place of the others, so that
- * nothing is missing, and its lag reaches zero. One that stores events in another `order`, or has another journal than the one that is known here under its id, is refused, with
+ * nothing is missing, and its lag reaches zero. `order` is that of {@link consumer}: one that stores events in another order, or has another journal than the one that is known here under its id, is refused, with
  * `ReplicaRefused`. Placeholders take also the place of events which are not of this replica, as those from before the entity type was
  * replicated are: the log says so once.
  *

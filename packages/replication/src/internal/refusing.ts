@@ -7,41 +7,59 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { projectionName } from "./projectionName.ts"
 
+/** Callers name themselves, and the log and a status have little room. */
+const maxShown = 100
+const shown = (text: string): string =>
+  `${JSON.stringify(text.slice(0, maxShown)).slice(1, -1)}${text.length > maxShown ? "…" : ""}`
+
 const otherOrder = (self: string, order: string, other: string, otherOrder: string): Refusal => ({
   code: "OtherOrder",
-  problem: `'${self}' stores events in the order '${order}', and '${other}' in the order '${otherOrder}': ` +
-    "give Replication.layer the same 'order' in all regions"
+  problem:
+    `'${self}' stores events in the order '${order}', and '${shown(other)}' in the order '${shown(otherOrder)}': ` +
+    "give Replication.layer, or Replication.producer and Replication.consumer, the same 'order' in all regions"
 })
 
 const otherJournal = (self: string, known: string, other: string, journal: string): Refusal => ({
   code: "OtherJournal",
-  problem: `'${self}' knows the journal '${known}' as that of '${other}', and this one has '${journal}': ` +
-    `either '${other}' runs twice, with a database each, and one of them is to be stopped; ` +
+  problem:
+    `'${self}' knows the journal '${shown(known)}' as that of '${shown(other)}', and this one has '${
+      shown(journal)
+    }': ` +
+    `either '${shown(other)}' runs twice, with a database each, and one of them is to be stopped; ` +
     "or it has lost its database, and is to begin anew under another id"
 })
 
 /**
  * @internal
- * Why another replica is not given the events of this one. It is known by its journal where this one has read that, or gives it its events at the moment. What a replica has written that runs twice would be taken from one of the two
- * journals alone, by whoever reads that.
+ * Why another replica is not given the events of this one. It is known by its journal where this one has read that, or else where it gives it its events at the moment. What a replica has written that runs twice
+ * would be taken from one of the two journals alone, by whoever reads that.
  */
 export const refusing = (entityType: string, self: string, order: "origin" | "causal") => {
-  /** The journals of those that are given the events now, and in how many streams. */
-  const given = new Map<string, { readonly journal: string; streams: number }>()
+  /** Of each that is given the events now, by which journals, and in how many streams. */
+  const given = new Map<string, Map<string, number>>()
 
-  const isOf = (known: string, journal: string): boolean =>
-    LogsIdentity.isOf(known, { journal, log: "events", entityType })
-
-  /** One of the journals that were read of another replica, where it is none of them. */
-  const readOther = (id: string, journal: string) =>
+  /** The journals that were read of another replica. */
+  const readOf = (id: string) =>
     Effect.gen(function*() {
       const { progress } = yield* ProjectionManagement
       const sources = yield* progress(projectionName(entityType, self, id), SliceRange.slices(SliceRange.full))
       // as a replica on Akka it had no journal that could be told
-      const known = sources.flatMap(({ journal }) => journal === undefined || journal === timestamps ? [] : [journal])
-      return known.some((one) => isOf(one, journal)) ? undefined : known[0]
+      return sources.flatMap(({ journal }) => journal === undefined || journal === timestamps ? [] : [journal])
       // others are not to wait for the database of the offsets, and are looked at again with the next stream
-    }).pipe(Effect.orElseSucceed(() => undefined))
+    }).pipe(Effect.orElseSucceed((): ReadonlyArray<string> => []))
+
+  const giving = (id: string, journal: string) => {
+    const change = (by: number) =>
+      Effect.sync(() => {
+        const journals = given.get(id) ?? new Map<string, number>()
+        const streams = (journals.get(journal) ?? 0) + by
+        if (streams > 0) journals.set(journal, streams)
+        else journals.delete(journal)
+        if (journals.size > 0) given.set(id, journals)
+        else given.delete(id)
+      })
+    return Effect.acquireRelease(change(1), () => change(-1))
+  }
 
   return (
     { id, journal, order: other }: ReplicaInfo
@@ -49,22 +67,11 @@ export const refusing = (entityType: string, self: string, order: "origin" | "ca
     Effect.gen(function*() {
       if (other !== undefined && other !== order) return otherOrder(self, order, id, other)
       if (journal === undefined) return undefined
-      const read = yield* readOther(id, journal)
-      if (read !== undefined) return otherJournal(self, read, id, journal)
-      const now = given.get(id)
-      if (now !== undefined && now.journal !== journal) return otherJournal(self, now.journal, id, journal)
-      yield* Effect.acquireRelease(
-        Effect.sync(() => {
-          const streams = given.get(id) ?? { journal, streams: 0 }
-          streams.streams++
-          given.set(id, streams)
-          return streams
-        }),
-        (streams) =>
-          Effect.sync(() => {
-            if (--streams.streams === 0) given.delete(id)
-          })
-      )
+      const read = yield* readOf(id)
+      const isRead = read.some((known) => LogsIdentity.isOf(known, { journal, log: "events", entityType }))
+      const known = isRead ? undefined : read[0] ?? [...given.get(id)?.keys() ?? []].find((known) => known !== journal)
+      if (known !== undefined) return otherJournal(self, known, id, journal)
+      yield* giving(id, journal)
       return undefined
     })
 }
