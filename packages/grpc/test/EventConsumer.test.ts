@@ -576,6 +576,26 @@ it.effect("a producer that stays away is asked again after longer and longer, un
   }).pipe(Effect.provide(logging.layer))
 })
 
+it.effect("that a producer stays away is said again to whoever reads later, at the first failure", () => {
+  const logging = Producer.logging()
+  return Effect.gen(function*() {
+    const source = remote(
+      yield* FakeProducer.make({ eventsBySlices: (call) => call.fail(status.UNAVAILABLE, "closed") })
+    )
+    const saying = (n: number) => Wait.until("a failure", () => logging.lines.length === n, { atMost: "60 seconds" })
+    yield* Effect.scoped(Effect.gen(function*() {
+      yield* read(source)
+      for (let n = 1; n <= 4; n++) {
+        if (n > 1) yield* TestClock.adjust("2 seconds")
+        yield* saying(n)
+      }
+    }))
+    yield* read(source)
+    yield* saying(5)
+    assert.match(logging.lines[4]!, /again in (1[6-9]|2[0-4])\d ms: .*closed/)
+  }).pipe(Effect.provide(logging.layer))
+})
+
 /** How a reading ends that is sent two events and then these answers. */
 const outcome = (...answers: ReadonlyArray<FakeProducer.Answer | Uint8Array>) =>
   Effect.gen(function*() {

@@ -65,6 +65,8 @@ export const makeRemote = (
     const clock = yield* Effect.clockWith(Effect.succeed)
     let connectedAt = 0
     const context = yield* Effect.context()
+    // who begins later is to hear of it, though it fails less often
+    yield* Effect.addFinalizer(() => Effect.sync(() => void (said = undefined)))
 
     const backOff = (error: ConsumerError) =>
       Effect.flatMap(Random.nextBetween(0.8, 1.2), (jitter) => {
