@@ -89,7 +89,7 @@ export const settle = (limits: Limits): string => {
 export const unsettled = (limits: Limits, answer: unknown): string | undefined => {
   const shown: Record<string, string> = (answer as any)?.stateChanges?.systemVariables ?? {}
   if (Object.keys(shown).length === 0) {
-    return "the server does not say how the session is set: it takes MySQL 8 or MariaDB 10.3 or later, without a proxy that shares " +
+    return "the server does not say how the session is set: it takes MySQL 8 or MariaDB 10.6 or later, without a proxy that shares " +
       "sessions"
   }
   const isMariaDB = "tx_isolation" in shown
