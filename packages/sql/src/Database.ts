@@ -170,7 +170,8 @@ export const make = Effect.fnUntraced(function*(
         lease.release(),
         (isClean) => isClean || Exit.isFailure(exit) ? Effect.void : Effect.die(transactionLeftOpen())
       ),
-    { interruptible: true }
+    // what is there at once is not waited for
+    { interruptible: !sessions.isSingle }
   )
 
   // one connection is lent to one after the other
