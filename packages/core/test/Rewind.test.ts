@@ -473,13 +473,14 @@ describe("the last event that is older than a time", () => {
             )
           }
         }
-        const found = yield* lastBefore<never, never>(
+        const { last: found, seen } = yield* lastBefore<never, never>(
           provider,
           persistenceId,
           last,
           ({ timestamp }) => timestamp <= older * 10
         )
         assert.strictEqual(found, Math.min(last, (there.find((n) => n > older) ?? Infinity) - 1))
+        assert.strictEqual(seen, there.findLast((n) => n <= Math.min(last, older)) ?? 0)
         if (last <= older && events[last - 1]) assert.deepStrictEqual(calls, [0])
         assert.isAtMost(calls.length, 12)
       }),

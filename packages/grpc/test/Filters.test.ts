@@ -422,6 +422,42 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a filtered
       assert.isAtMost(sent, 50)
     }))
 
+  it.effect("loses nothing of an entity that is hidden for a moment while it is asked for what was not read", () =>
+    Effect.gen(function*() {
+      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+      const port = yield* serve(Layer.provide(carts, Layer.succeedContext(there)))
+      const [id, other] = inSlice(2) as [string, string]
+      const write = (id: string, n: number) =>
+        Effect.provide(Journal.append(Cart, { id, events: Array.from({ length: n }, () => "x") as [string] }), there)
+      const { provider } = remote(port)
+      const last = 321
+      let hidden = 0
+      const source = Source.make({
+        ...provider,
+        entity: (persistenceId, from, to) => {
+          // after its predecessor, and before it itself is asked for
+          if (to >= last - 1) return provider.entity(persistenceId, from, to)
+          hidden++
+          return Stream.empty
+        }
+      })
+      const projection = Projection.exactlyOnce("hidden", record)(source)
+      yield* run(projection, here)
+      yield* write(id, 300)
+      yield* caughtUp("hidden")
+      const update = (change: (filter: EventFilter.EventFilter) => EventFilter.EventFilter) =>
+        Effect.provide(ConsumerFilter.update(projection, change, { by: "ada" }), here)
+      yield* update(EventFilter.excludeEntityIds(id))
+      yield* write(id, 20)
+      yield* write(other, 1)
+      yield* caughtUp("hidden")
+      yield* update(() => EventFilter.passAll)
+      yield* write(id, 1)
+      yield* caughtUp("hidden")
+      assert.strictEqual((yield* Effect.provide(effectsOf(id), here)).length, last)
+      assert.isAbove(hidden, 0)
+    }))
+
   it.effect("gives up the past of a topic by the prefix that its producer has for topics", () =>
     Effect.gen(function*() {
       const [there, here] = yield* Effect.all([makeStorage, makeStorage])

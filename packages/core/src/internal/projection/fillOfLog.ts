@@ -69,7 +69,7 @@ const goPastGivenUp = Effect.fnUntraced(function*(
   const [newest] = yield* Stream.runCollect(shown(self, first, number - 1))
   let last = number - 1
   if (newest === undefined || newest.timestamp >= givenUp) {
-    last = yield* lastBefore(provider, persistenceId, last, ({ timestamp }) => timestamp < givenUp)
+    last = (yield* lastBefore(provider, persistenceId, last, ({ timestamp }) => timestamp < givenUp)).last
     yield* Stream.runDrain(shown(self, first, number))
   }
   reading.complete({ persistenceId, sequenceNumber: sequenceNumber(last + 1) })
@@ -84,7 +84,7 @@ const findLast = (
 ): Effect.Effect<void, unknown, any> =>
   Effect.map(
     lastBefore(provider, persistenceId, Math.min(last, number - 1), ({ timestamp }) => timestamp < since),
-    (found) => reading.complete({ persistenceId, sequenceNumber: sequenceNumber(found + 1) })
+    (found) => reading.complete({ persistenceId, sequenceNumber: sequenceNumber(found.last + 1) })
   )
 
 /** So many events of an entity are rather read again than asked for which of them were not read yet. */
@@ -111,7 +111,8 @@ const findMissing = Effect.fnUntraced(function*(
   const oldest = yield* event(1)
   const wasRead = (event: EncodedEnvelope) => reading.proves(slice, event)
   if (oldest !== undefined && !wasRead(oldest)) return 1
-  return (yield* lastBefore(provider, persistenceId, number - 2, wasRead)) + 1
+  // those that are not there may be hidden for a moment, which proves nothing
+  return (yield* lastBefore(provider, persistenceId, number - 2, wasRead)).seen + 1
 })
 
 const get = (self: Repairing, first: Held, from: number, to: number): Effect.Effect<void, unknown, any> => {

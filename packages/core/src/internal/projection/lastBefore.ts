@@ -8,9 +8,9 @@ import { fetch } from "./fetch.ts"
 
 /**
  * @internal
- * The last sequence number of an entity, up to one that it has, whose event is old, as all events before that are. Events that the source does not have any
- * more count as old where no other event that is not old is before them. It asks for few of them, the last one first: in most cases nothing of the entity
- * lies between.
+ * The last sequence number of an entity, up to one that it has, whose event is old, as all events before that are: the `last` one, where events that the source does not have
+ * any more count as old if no other event that is not old is before them, and the last one that was `seen`, or 0. It asks for few of them, the last one first: in most cases nothing of
+ * the entity lies between.
  */
 export const lastBefore = Effect.fnUntraced(function*<E, R>(
   provider: Provider<any, E, R>,
@@ -35,5 +35,5 @@ export const lastBefore = Effect.fnUntraced(function*<E, R>(
       if (found !== undefined) first = found.sequenceNumber
     }
   }
-  return first - 1
+  return { last: first - 1, seen: old }
 })
