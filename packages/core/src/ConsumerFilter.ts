@@ -394,12 +394,12 @@ export const toText = (filter: EventFilter): string => JSON.stringify(Schema.enc
  * @category encoding
  * @since 0.1.0
  */
-export const fromText = (source: string, text: string): Effect.Effect<EventFilter, StorageError> =>
+export const fromText = (source: string, text: string, version?: number): Effect.Effect<EventFilter, StorageError> =>
   Effect.mapError(
     decodeFilter(text),
     (cause) =>
       new StorageError({
-        operation: `read the filter of '${source}'`,
+        operation: `read ${version === undefined ? "the" : `version ${version} of the`} filter of '${source}'`,
         reason: "Damaged",
         advice:
           "it has what this release does not know; run the one that has stored it, or roll back to an earlier version of the filter",
@@ -450,6 +450,14 @@ const stored = Effect.fnUntraced(function*(
   if (found !== undefined) return found
   if (initial?.filter === undefined) return yield* new FilterNotSupported({ source })
   return (yield* begin(source, initial.filter)).newest
+})
+
+/** Also of a stream whose newest filter cannot be read. */
+const storedSource = Effect.fnUntraced(function*(
+  ref: FilterRef
+): Effect.fn.Return<string, FilterError, ConsumerFilter | ProjectionManagement> {
+  const found: { readonly source: string } | undefined = yield* unlessUnreadable(stored(ref))
+  return (found ?? (yield* knownBy(ref))).source
 })
 
 /** What a pipeline's own filter has come to. */
@@ -694,7 +702,7 @@ export const rollBack = Effect.fn("ConsumerFilter.rollBack")(function*(
 > {
   const problem = optionsProblem(options) ?? Check.safeInteger("version", version)
   if (problem !== undefined) return yield* problem
-  const source = (yield* unlessUnreadable(stored(ref)))?.source ?? (yield* knownBy(ref)).source
+  const source = yield* storedSource(ref)
   const filters = yield* ConsumerFilter
   return yield* storeChange(source, options, (newest) =>
     Effect.flatMap(
@@ -730,7 +738,7 @@ export const history = Effect.fnUntraced(function*(ref: FilterRef, options?: {
   const problem = Check.safeInteger("limit", limit) ??
     (before === undefined ? undefined : Check.safeInteger("before", before))
   if (problem !== undefined) return yield* problem
-  const { source } = yield* stored(ref)
+  const source = yield* storedSource(ref)
   const filters = yield* ConsumerFilter
   return yield* filters.history(source, before, limit)
 })

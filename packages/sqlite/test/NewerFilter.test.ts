@@ -73,7 +73,10 @@ layer(Test, { excludeTestServices: true })("a filter that a newer release has st
         { atMost: "60 seconds" }
       )
       const error = yield* Effect.flip(ConsumerFilter.update(Notes, more, { by: "ada" }))
+      assert.include(error.message, `read version ${version} of the filter of 'stream:note'`)
       assert.include(error.message, "roll back to an earlier version")
+      const before = yield* ConsumerFilter.history(Notes, { before: version, limit: 1 })
+      assert.deepStrictEqual(before.map(({ filter, version }) => [version, filter]), [[2, own]])
       // what is given up with it cannot be told
       yield* Effect.flip(ConsumerFilter.rollBack(Notes, 2, { by: "ada", history: "none" }))
       const after = yield* ConsumerFilter.rollBack(Notes, 2, { by: "ada" })

@@ -346,12 +346,12 @@ const toPassed = (
 const toNewest = ({ author, filter, source, version }: FilterTable): Newest => ({
   version,
   by: textOf(author),
-  filter: fromText(textOf(source), textOf(filter))
+  filter: fromText(textOf(source), textOf(filter), version)
 })
 
 const toVersion = (row: FilterTable): Effect.Effect<FilterVersion, StorageError> => {
   const source = textOf(row.source)
-  return Effect.map(fromText(source, textOf(row.filter)), (filter) =>
+  return Effect.map(fromText(source, textOf(row.filter), row.version), (filter) =>
     new FilterVersion({
       source,
       version: row.version,
