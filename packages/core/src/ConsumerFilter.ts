@@ -297,7 +297,10 @@ export class UnknownVersion
   })
 {
   override get message(): string {
-    return `The filter of '${this.source}' has no version ${this.version}: its newest is ${this.newest}, and old ones are deleted`
+    const why = this.version > this.newest
+      ? `its newest is ${this.newest}`
+      : `it is not among those that are kept, which ConsumerFilter.history shows; the newest is ${this.newest}`
+    return `The filter of '${this.source}' has no version ${this.version}: ${why}`
   }
 }
 
@@ -533,8 +536,8 @@ const changed = Effect.fnUntraced(function*(
     "filter",
     `it includes ${
       quote(replayed.entityId)
-    } from ${replayed.from}: include the id alone, as all earlier events of an entity ` +
-      "come before its next one"
+    } from ${replayed.from}: include the id alone. What comes of its earlier events is the choice of 'history', ` +
+      "and a stage or the handler can drop them by their numbers"
   )
 })
 

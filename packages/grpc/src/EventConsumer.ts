@@ -128,8 +128,8 @@ export const filter =
       throw new RangeError(
         `The filter of '${stream.id}' includes ${
           JSON.stringify(replayed.entityId)
-        } from ${replayed.from}: include the id alone, as ` +
-          "all earlier events of an entity come before its next one"
+        } from ${replayed.from}: include the id alone. All ` +
+          "earlier events of an entity come before its next one, and a stage or the handler can drop them by their numbers"
       )
     }
     return make(stream, options, filter)

@@ -166,6 +166,7 @@ export const filterTests = (it: It<Journal.Journal | Stores>): void => {
           ])
           const unknown = yield* Effect.flip(ConsumerFilter.rollBack(ref, 3, ada))
           assert.strictEqual(unknown._tag, "UnknownVersion")
+          assert.include(unknown.message, "has no version 3: it is not among those that are kept")
           yield* ConsumerFilter.rollBack(ref, 1, ada)
           yield* ConsumerFilter.begin(ref.source, tagged("b"))
           assert.deepStrictEqual((yield* ConsumerFilter.history(ref)).map(shortly), ["8 pipeline", "7 ada", "6 ada"])
@@ -192,6 +193,7 @@ export const filterTests = (it: It<Journal.Journal | Stores>): void => {
         const unknown = yield* Effect.flip(ConsumerFilter.rollBack(ref, 5, ada))
         assert.instanceOf(unknown, ConsumerFilter.UnknownVersion)
         assert.deepInclude(unknown, { source: ref.source, version: 5, newest: 4 })
+        assert.strictEqual(unknown.message, `The filter of '${ref.source}' has no version 5: its newest is 4`)
       }))
 
     it.effect("is shown as it changes", () =>
