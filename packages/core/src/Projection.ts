@@ -41,6 +41,7 @@ import * as SliceRange from "./SliceRange.ts"
 import type { Sources, SourceTimeout } from "./Source.ts"
 import { describe as describeSources } from "./Source.ts"
 import type { StorageError } from "./StorageError.ts"
+import * as Timestamp from "./Timestamp.ts"
 import type { Outside, Transaction } from "./Transaction.ts"
 
 export type { DeliveryGuarantee } from "./DeliveryGuarantee.ts"
@@ -82,7 +83,8 @@ const describeAs = (
     workers: 1,
     version: undefined,
     automatic: undefined,
-    recovery: RecoveryStrategy.retryAndFail({ retries: 5, delay: "1 second" })
+    recovery: RecoveryStrategy.retryAndFail({ retries: 5, delay: "1 second" }),
+    beginsAt: undefined
   })
 }
 
@@ -334,6 +336,51 @@ export const workers = (
   checkBounds(automatic)
   return make({ ...self, workers: min, automatic })
 }
+
+/**
+ * Has the projection begin at the first events of each slice that are not older than a time, instead of at the beginning of its sources: `since` is in microseconds, by the
+ * clock of the database that the events are written to. Workers ask the source where that is.
+ *
+ * **When to use**
+ *
+ * For a projection that needs nothing of before, such as one that sends mail from the day on which it is deployed. Give a fixed time, so that all processes, and all that
+ * run later, mean the same.
+ *
+ * **Details**
+ *
+ * The projection's beginning is there: a rewind to the `beginning` or to an earlier time leads there, and so do `ProjectionManagement.clear`, a new version, and a journal
+ * that was replaced. Only a rewind to offsets leads to what is older. In slices of which something was handled, a later time than before passes over nothing, and an earlier one brings nothing
+ * back: rewind the projection for that. Workers fail with `SinceInFuture`, and try again, until the time has come.
+ *
+ * **Example** (Nothing of before a time)
+ *
+ * ```ts
+ * import { EntityType, EventCodec, Journal, MemoryStorage, Projection, ProjectionStatus, Source } from "@sluice/core"
+ * import { Effect, Layer } from "effect"
+ *
+ * const Note = EntityType.make("note", { codec: EventCodec.string })
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* Journal.append(Note, { id: "n-1", events: ["one"] })
+ *   const { timestamp: since } = yield* Journal.append(Note, { id: "n-1", events: ["two"] })
+ *   const handled: Array<string> = []
+ *   const Recent = Source.journal(Note).pipe(
+ *     Projection.exactlyOnce("recent", ({ event }) => Effect.sync(() => void handled.push(event))),
+ *     Projection.beginAt({ since })
+ *   )
+ *   yield* Layer.build(Projection.layer(Recent))
+ *   yield* ProjectionStatus.caughtUp("recent")
+ *   return handled
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryStorage.layer))) // => ["two"]
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const beginAt =
+  ({ since }: { readonly since: Timestamp.Timestamp }) => <E, R>(self: Projection<E, R>): Projection<E, R> =>
+    make({ ...self, beginsAt: Timestamp.make(since) })
 
 /**
  * What to do about an event that the handler fails on; by default five retries, a second apart, then to stop.

@@ -13,6 +13,7 @@ import type { OffsetKey } from "./OffsetStore.ts"
 import type { ProjectionVersion } from "./ProjectionVersion.ts"
 import type { RecoveryStrategy } from "./RecoveryStrategy.ts"
 import type { Source } from "./Source.ts"
+import type { Timestamp } from "./Timestamp.ts"
 
 /**
  * Marks a projection.
@@ -44,6 +45,8 @@ export interface Projection<out E, out R> extends Pipeable {
   readonly recovery: RecoveryStrategy
   /** Undefined for a projection without versions, which is live from its start. */
   readonly version: ProjectionVersion | undefined
+  /** The events that are older do not belong to it; undefined for one that begins where its sources do. */
+  readonly beginsAt: Timestamp | undefined
 }
 
 /**

@@ -17,15 +17,16 @@ export const announce = (
   statuses: ReadonlyArray<WorkerStatus>,
   placed?: number
 ): Effect.Effect<void> => {
-  const { delivery, name, source } = projection
+  const { beginsAt, delivery, name, source } = projection
   const ranges = statuses.map(({ range }) => range)
   const slices = covered(ranges)
   const workers = placed === undefined
     ? `${count(statuses.length)} of slices ${slices}`
     : `${count(placed)}, ${share(ranges, placed)}`
   const begins = statuses.length === 0 ? "" : `, ${beginning(statuses)}`
+  const since = beginsAt === undefined ? "" : `; its beginning is at ${format(beginsAt)}`
   return Effect.logInfo(
-    `Runs projection '${name}': ${describe(source)}, ${describeDelivery(delivery)}, ${workers}${begins}`
+    `Runs projection '${name}': ${describe(source)}, ${describeDelivery(delivery)}, ${workers}${begins}${since}`
   ).pipe(
     Effect.annotateLogs({ projection: name, source: source.provider.key, slices })
   )

@@ -16,10 +16,10 @@ import * as Offset from "../../Offset.ts"
 import { beginsAnew, Fenced, type Move, type OffsetStore } from "../../OffsetStore.ts"
 import { offsetKey, type SourceProjection } from "../../ProjectionDefinition.ts"
 import { CommandsLost } from "../../ProjectionError.ts"
-import type { ProjectionManagement } from "../../ProjectionManagement.ts"
+import { checkSince, type ProjectionManagement } from "../../ProjectionManagement.ts"
 import { type Reading, ReadingState } from "../../ReadingState.ts"
 import type { Slice } from "../../Slice.ts"
-import type { SliceRange } from "../../SliceRange.ts"
+import * as SliceRange from "../../SliceRange.ts"
 import * as Source from "../../Source.ts"
 import type { StorageError } from "../../StorageError.ts"
 import { type Admission, admit } from "./admission.ts"
@@ -57,7 +57,7 @@ const headsRetry = Schedule.min([Schedule.exponential("1 second"), Schedule.spac
 /** @internal What an incarnation needs of its worker. */
 export interface Options {
   readonly projection: SourceProjection<any, any>
-  readonly range: SliceRange
+  readonly range: SliceRange.SliceRange
   readonly store: OffsetStore["Service"]
   readonly management: ProjectionManagement["Service"]
   readonly monitor: WorkerMonitor
@@ -265,6 +265,22 @@ const limitsOf = (handler: SourceProjection<any, any>["handler"]): Omit<Grouping
     ? { bytes: handler.bytes, size: handler.size, within: Duration.toMillis(handler.within) }
     : ofEvents
 
+/** The offsets. Where one is before the time at which the projection begins, it is that time. */
+const fromItsBeginning = Effect.fnUntraced(function*(
+  projection: SourceProjection<any, any>,
+  range: SliceRange.SliceRange,
+  offsets: Offset.Offsets
+) {
+  const { beginsAt, source: { provider } } = projection
+  if (beginsAt === undefined) return offsets
+  const begun = [...offsets].filter(([, { position, timestamp }]) => position > 0 || timestamp >= beginsAt)
+  if (begun.length === SliceRange.size(range)) return offsets
+  const beginning = Offset.since(beginsAt, range)
+  const newest = Effect.map(provider.heads(range), (heads) => Offset.newest(heads.values()))
+  yield* checkSince(offsetKey(projection), { journal: undefined, offsets: beginning }, yield* provider.now, newest)
+  return new Map([...beginning, ...begun])
+})
+
 /**
  * Loads the offsets. Registers the projection if it is new, and asks the source for the positions of offsets that are
  * only a time.
@@ -277,20 +293,23 @@ const load = Effect.fnUntraced(function*(options: Options) {
     yield* management.register(key)
     stored = yield* store.load(key, range)
   }
-  const { journal, offsets, revision } = stored
+  const { journal, revision } = stored
   // it was cleared meanwhile
   if (revision === undefined) return yield* new Fenced({ ...key, slice: undefined, by: "command" })
   // it may be a version that is retired by now, and nobody would fence a worker that goes by these offsets
   if (revision > knownRevision) return yield* Effect.fail(ahead(options, revision))
+  const offsets = yield* memory.ofSource(fromItsBeginning(projection, range, stored.offsets))
   // there offsets are times for good
-  if (journal === Source.timestamps) return { ...stored, revision }
-  const resolved = yield* memory.ofSource(resolveTimes(projection.source.provider, range, offsets))
-  if (resolved === offsets) return { ...stored, revision }
-  const moves = Array.from(
-    offsets,
-    ([slice, from]): Move => ({ slice, from, to: resolved.get(slice) ?? Offset.beginning })
-  )
-    .filter(({ from, to }) => from!.position !== to.position || from!.timestamp !== to.timestamp)
+  const resolved = journal === Source.timestamps
+    ? offsets
+    : yield* memory.ofSource(resolveTimes(projection.source.provider, range, offsets))
+  if (resolved === stored.offsets) return { ...stored, revision }
+  const moves = Array.from(offsets.keys(), (slice): Move => ({
+    slice,
+    from: stored.offsets.get(slice),
+    to: resolved.get(slice) ?? Offset.beginning
+  }))
+    .filter(({ from = Offset.beginning, to }) => from.position !== to.position || from.timestamp !== to.timestamp)
     .toSorted((a, b) => a.slice - b.slice)
   if (moves.length > 0) yield* store.transact(key, { journal: journal ?? "", revision }, moves, Effect.void)
   const anew = new Set(moves.filter(beginsAnew).map(({ slice }) => slice))

@@ -18,6 +18,11 @@ import type * as Source from "../../Source.ts"
 import * as Timestamp from "../../Timestamp.ts"
 import { resolveTimes } from "./resolveTimes.ts"
 
+const notBeforeItsBeginning = ({ beginsAt }: Projection<any, any>, to: Target): Target => {
+  if (beginsAt === undefined || typeof to === "object" && "offsets" in to) return to
+  return to === "beginning" || to.since < beginsAt ? { since: beginsAt } : to
+}
+
 interface Options extends CommandOptions {
   readonly source?: string | undefined
   readonly undo?: Effect.Effect<unknown, any, any> | undefined
@@ -38,7 +43,7 @@ export const rewind = (
       const sources = meant.map((one) => one.source.provider.key)
       return yield* new AmbiguousProjection({ projection: projection.name, sources })
     }
-    const start = startOf(to)
+    const start = startOf(notBeforeItsBeginning(projection, to))
     const newest = Timestamp.make(Offset.newest(start.offsets.values()))
     const checkVersion = checkAtWork(management, projection.name)
     yield* checkVersion

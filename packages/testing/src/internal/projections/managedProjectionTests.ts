@@ -123,6 +123,53 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
         }).pipe(whileRunning(projection))
       }))
 
+    it.effect("that begins at a time handles nothing older, also when it runs again and after a rewind to its beginning", () =>
+      Effect.gen(function*() {
+        const type = fresh("source")
+        const name = freshName()
+        const [a, b] = idsOfSlice(type, 7, 2) as [string, string]
+        const { timestamp: before } = yield* append(type, a, texts(2))
+        yield* append(type, "old", texts(1))
+        yield* laterThan(before)
+        const { timestamp: since } = yield* append(type, a, texts(1))
+        yield* append(type, b, texts(1))
+        const handled: Array<string> = []
+        const deliverNoting = deliver(name, (envelope) => Effect.sync(() => void handled.push(placeOf(envelope))))
+        const run = <A, E, R>(at: Timestamp.Timestamp | undefined, effect: Effect.Effect<A, E, R>) => {
+          const all: Managed = Projection.workers(2)(deliverNoting(Source.journal(type)))
+          const projection = at === undefined ? all : all.pipe(Projection.beginAt({ since: at }))
+          return Effect.andThen(caughtUp(name), effect).pipe(whileRunning(projection))
+        }
+        yield* run(
+          since,
+          Effect.gen(function*() {
+            assert.deepStrictEqual(handled.splice(0), [`${a} 3`, `${b} 1`])
+            yield* append(type, a, texts(1))
+            yield* caughtUp(name)
+            assert.deepStrictEqual(handled.splice(0), [`${a} 4`])
+          })
+        )
+        // in slices of which it has handled nothing, too
+        yield* append(type, "new", texts(1))
+        yield* append(type, "old", texts(1))
+        yield* run(
+          since,
+          Effect.gen(function*() {
+            assert.sameMembers(handled.splice(0), ["new 1", "old 2"])
+            yield* ProjectionManagement.rewind(name, "beginning")
+            yield* Wait.until("all since the beginning", () => handled.length === 5)
+            yield* caughtUp(name)
+            assert.sameMembers(handled.splice(0), [`${a} 3`, `${b} 1`, `${a} 4`, "new 1", "old 2"])
+            yield* ProjectionManagement.rewind(name, { since: before })
+            yield* Wait.until("no more than that", () => handled.length === 5)
+            yield* caughtUp(name)
+            assert.strictEqual(handled.splice(0).length, 5)
+          })
+        )
+        // what was passed over is not handled later either
+        yield* run(undefined, Effect.sync(() => assert.deepStrictEqual(handled, [])))
+      }))
+
     it.effect("that has stopped at an event goes on when it is told to", () =>
       Effect.gen(function*() {
         let isBroken = true
