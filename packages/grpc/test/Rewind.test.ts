@@ -16,6 +16,16 @@ import { append, at, Cart, carts } from "./kit/Producer.ts"
 
 const makeStorage = Layer.build(Layer.fresh(MemoryStorage.layer))
 
+const begin = (name: string, address: string | number, since: number) => {
+  const handled: Array<string> = []
+  const projection = remote(address).pipe(
+    Projection.exactlyOnce(name, (envelope) => Effect.sync(() => void handled.push(shortly(envelope)))),
+    Projection.workers(3),
+    Projection.beginAt({ since: Timestamp.make(since) })
+  )
+  return { handled, running: Effect.asVoid(Layer.build(Projection.layer(projection))) }
+}
+
 layer(Producer.quiet, { excludeTestServices: true })("a projection of another service's stream", (it) => {
   it.effect("that is rewound to a time knows from the producer which events come again", () =>
     Effect.gen(function*() {
@@ -62,15 +72,6 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of another se
       const akka = yield* AkkaProducer.make()
       const old = akka.append("a", 100)
       akka.append("quiet", 2)
-      const begin = (name: string, address: string | number, since: number) => {
-        const handled: Array<string> = []
-        const projection = remote(address).pipe(
-          Projection.exactlyOnce(name, (envelope) => Effect.sync(() => void handled.push(shortly(envelope)))),
-          Projection.workers(3),
-          Projection.beginAt({ since: Timestamp.make(since) })
-        )
-        return { handled, running: Effect.asVoid(Layer.build(Projection.layer(projection))) }
-      }
       const ours = begin("ours", port, (day + 1500) * 1000)
       const akkas = begin("akkas", akka.address, old[89]!.timestamp)
       // the second time it goes on where it was

@@ -101,7 +101,9 @@ export const makeMemoryConsumerFilter = (
       transaction(Effect.gen(function*() {
         const before = yield* read((transaction) => versionsOf(transaction, source))
         const newest = before.at(-1)
-        const decided = yield* decide(newest && { ...newest, filter: Effect.succeed(newest.filter) })
+        const decided = yield* decide(
+          newest && { version: newest.version, by: newest.by, filter: Effect.succeed(newest.filter) }
+        )
         const isAtLeastOnce = yield* read((transaction) => atLeastOnce.get(transaction, source) === true)
         if (decided === undefined) return { newest, isNew: false, isAtLeastOnce }
         const { givesUp, restarts, ...fields } = decided
