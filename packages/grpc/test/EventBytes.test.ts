@@ -113,6 +113,30 @@ describe("a batch", () => {
     }
   })
 
+  it.prop("is what its elements are, whatever other streams have written of them", [
+    Arbitrary.array(Arbitrary.all({ from: upTo(40), length: upTo(30) }))
+  ], ([parts]) => {
+    // every fourth fills a piece almost by itself
+    const all = Array.from({ length: 70 }, (_, i) => FakeSource.event(i + 1, "x".repeat(i % 4 === 0 ? 30_000 : i)))
+    for (const { from, length } of parts) {
+      const elements = all.slice(from, from + length)
+      const read: Array<EncodedElement> = []
+      for (const message of piecesOf(elements)) readStreamOut(within(message), read)
+      assert.deepStrictEqual(read, [...elements])
+    }
+  }, { arbitrary: { runs: 100 } })
+
+  it("is encoded once for all streams that are given the same", () => {
+    const [one, two, three] = [1, 2, 3].map((n) => FakeSource.event(n, "x"))
+    const first = batchPieces([one!, two!]).next()
+    assert.strictEqual(batchPieces([one!, two!]).next(), first)
+    for (const others of [[one!], [one!, two!, three!], [one!, three!], [two!], [FakeSource.event(1, "x"), two!]]) {
+      assert.notStrictEqual(batchPieces(others).next(), first)
+    }
+    // what a fence shows is of a caller
+    assert.notStrictEqual(batchPieces([one!, two!], (element) => element).next(), first)
+  })
+
   it("is refused in a batch", () => {
     const bytes = encode(StreamOutSchema, toBatch([toBatch([])]))
     assert.throws(() => readStreamOut(bytes, []), /a batch in a batch/)

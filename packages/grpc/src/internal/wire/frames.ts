@@ -2,6 +2,7 @@ import type { EncodedElement, EncodedEnvelope } from "@sluice/core/Envelope"
 import { isSkipped } from "@sluice/core/Envelope"
 import { EventTooLarge } from "@sluice/core/Journal"
 import { writer } from "./eventWriter.ts"
+import { RecentFrames } from "./RecentFrames.ts"
 
 /** @internal A JVM consumer accepts no larger message. */
 export const maxMessageBytes = 4 * 1024 * 1024
@@ -39,8 +40,11 @@ class Unwritten {
     this.#elements = elements.slice()
   }
 
-  at(index: number): EncodedElement {
-    return this.#elements[index]!
+  readonly at = (index: number): EncodedElement => this.#elements[index]!
+
+  /** Those from an index on, up to another one. */
+  between(from: number, to: number): ReadonlyArray<EncodedElement> {
+    return this.#elements.slice(from, to) as Array<EncodedElement>
   }
 
   /** Those before the index are written. */
@@ -79,7 +83,10 @@ export const eventPieces = (
   }
 }
 
-/** @internal Many events per message, and what was left out. Each element is sent as `now` has it when its turn comes, if at all. */
+/** Of all streams of the process. */
+const recent = new RecentFrames()
+
+/** @internal Many events per message, and what was left out. What is the same for several consumers is encoded once. Each element is sent as `now` has it when its turn comes, if at all. */
 export const batchPieces = (
   all: ReadonlyArray<EncodedElement>,
   now?: (element: EncodedElement) => EncodedElement | undefined
@@ -90,6 +97,12 @@ export const batchPieces = (
   return {
     next: () => {
       elements.drop(at)
+      const first = at
+      const same = now === undefined ? recent.find(elements, at) : undefined
+      if (same !== undefined) {
+        at += same.elements.length
+        return same.bytes
+      }
       writer.startBatch()
       let written = 0
       for (; at < elements.length && written < batchEvents; at++) {
@@ -116,7 +129,12 @@ export const batchPieces = (
         writer.write(element, false, false)
         written++
       }
-      return written > 0 ? writer.takeBatch() : undefined
+      if (written === 0) return undefined
+      const bytes = writer.takeBatch()
+      if (now === undefined) {
+        recent.keep({ elements: elements.between(first, at), bytes, isFull: at < elements.length })
+      }
+      return bytes
     },
     isLast: () => at >= elements.length,
     tooLarge: () => tooLarge
