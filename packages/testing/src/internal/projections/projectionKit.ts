@@ -4,6 +4,7 @@ import type { Envelope } from "@sluice/core/Envelope"
 import * as Journal from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
+import { ProjectionRegistry } from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as SliceRange from "@sluice/core/SliceRange"
@@ -11,6 +12,7 @@ import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Wait from "../../Wait.ts"
 import { freshNameOf } from "../ids.ts"
@@ -30,12 +32,31 @@ export const whileRunning =
   <E, R>(projection: Projection.Projection<E, R>) => <A, E2, R2>(effect: Effect.Effect<A, E2, R2>) =>
     Effect.scoped(Effect.andThen(Layer.build(Projection.layer(projection)), effect))
 
-/** @internal Waits until every event that is in the source now is processed, and the offsets say so. */
+/** @internal Waits until every event that is in the source now is processed, and the offsets say so, and the status of the workers that run here. */
 export const caughtUp = (projection: string): Effect.Effect<void, unknown> =>
-  Wait.until(
-    `${projection} to catch up`,
-    Effect.map(ProjectionStatus.lag(projection), (lag) => lag === 0)
+  Effect.andThen(
+    Wait.until(
+      `${projection} to catch up`,
+      Effect.map(ProjectionStatus.lag(projection), (lag) => lag === 0)
+    ),
+    Wait.until(`the status of ${projection} to say so`, showStored(projection))
   )
+
+/** Whether the workers that run here show the offsets that they have stored: they do a moment after the commit, which others may see before. */
+const showStored = Effect.fnUntraced(function*(projection: string) {
+  const registry = yield* ProjectionRegistry
+  for (const worker of registry.workers(projection)) {
+    if (worker.status.state !== "CatchingUp" && worker.status.state !== "Running") continue
+    // where they cannot be read, the test says more of that
+    const stored = yield* Effect.option(worker.stored)
+    if (Option.isNone(stored)) continue
+    const { offsets } = worker.status
+    for (const [slice, { position }] of stored.value.offsets) {
+      if (position > (offsets.get(slice)?.position ?? 0)) return false
+    }
+  }
+  return true
+})
 
 /** @internal Waits until all workers of a projection are in a state. */
 export const inState = (projection: string, state: ProjectionStatus.WorkerState): Effect.Effect<void, unknown> =>
