@@ -21,8 +21,8 @@ const DriverQuery = Pg.Query as unknown as new(text: string, values?: ReadonlyAr
 
 /**
  * @internal
- * What has no parameters, and may be several statements. Given an object with the text, the driver would copy each of its properties, which takes longer than
- * all the rest.
+ * What has no parameters, and may be several statements. The driver would copy an object that has the text property by property, which takes longer than all
+ * the rest of it.
  */
 export const plain = (text: string): Query => new DriverQuery(text)
 

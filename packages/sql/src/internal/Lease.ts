@@ -44,7 +44,7 @@ type Execute<A> = () => A | Promise<A>
 type Attempt<A> =
   & ({ readonly isAnswered: true; readonly value: A } | { readonly isAnswered: false; readonly cause: unknown })
   & {
-    /** Has the same outcome without running it. Where that is a failure, each further call runs it again. */
+    /** Says the same as if it were run for the first time, and runs it if it is called once more after a failure. */
     readonly again: () => A
   }
 
