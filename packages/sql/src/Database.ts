@@ -211,7 +211,7 @@ export const make = Effect.fnUntraced(function*(
   const withTransaction: Database["Service"]["withTransaction"] = (effect) =>
     Effect.flatMap(level, (level) => {
       const own = transaction(Effect.tap(effect, () => check))
-      if (level === undefined) return giveWay === undefined ? own : Effect.andThen(giveWay.whenDue, own)
+      if (level === undefined) return giveWay === undefined ? own : Effect.tap(own, giveWay.whenDue)
       // before it is committed, and after a savepoint is released, where there is a transaction around it
       return Effect.tap(level[0].within(level[1], own), () => check)
     })
@@ -223,7 +223,7 @@ export const make = Effect.fnUntraced(function*(
       const current = levelOf(fiber)?.[0]
       if (current !== undefined) return use(current)
       const alone = Effect.scoped(Effect.flatMap(acquirer, use))
-      return giveWay === undefined ? alone : Effect.andThen(giveWay.whenDue, alone)
+      return giveWay === undefined ? alone : Effect.tap(alone, giveWay.whenDue)
     })
   }
 

@@ -348,7 +348,7 @@ export class Lease implements Connection {
     return this.options.giveWay === undefined ? done : Effect.flatMap(done, (value) => this.givingWay(value))
   }
 
-  /** A statement alone gives way before its connection is lent, so that nobody queues for it meanwhile. */
+  /** A statement alone gives way once its connection is given back, so that nobody queues for it meanwhile. */
   private givingWay<A>(value: A): Effect.Effect<A> {
     const { giveWay } = this.options
     return this.state._tag === "Open" && giveWay?.isDue ? Effect.as(giveWay.whenDue, value) : Effect.succeed(value)
