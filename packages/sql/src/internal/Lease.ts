@@ -42,7 +42,7 @@ type Execute<A> = () => A | Promise<A>
 
 /** What became of a statement that was run at once. */
 type Attempt<A> =
-  & ({ readonly isAnswered: true; readonly value: A } | { readonly isAnswered: false; readonly cause: unknown })
+  & ({ readonly isAnswered: true; readonly value: A } | { readonly isAnswered: false })
   & {
     /** Says the same as if it were run for the first time, and runs it if it is called once more after a failure. */
     readonly again: () => A
@@ -295,6 +295,8 @@ export class Lease implements Connection {
     this.idleSince = undefined
     try {
       const value = execute()
+      this.idleSince = clock.monotonicTimeNanosUnsafe()
+      this.options.giveWay?.add(this.idleSince - since)
       return { isAnswered: true, value, again: () => value }
     } catch (cause) {
       let isKnown = false
@@ -303,10 +305,7 @@ export class Lease implements Connection {
         isKnown = true
         throw cause
       }
-      return { isAnswered: false, cause, again }
-    } finally {
-      this.idleSince = clock.monotonicTimeNanosUnsafe()
-      this.options.giveWay?.add(this.idleSince - since)
+      return { isAnswered: false, again }
     }
   }
 
@@ -319,25 +318,12 @@ export class Lease implements Connection {
     return Effect.withFiber((fiber) => {
       const isFree = this.nesting.isFree(this.options.level(this, fiber))
       const attempt = isFree ? this.attempt(fiber, execute) : undefined
-      const status = this.session.status()
-      if (attempt?.isAnswered) {
-        const failure = this.settle(statement.sql, status, undefined)
-        return failure === undefined ? this.givingWay(attempt.value) : this.failing(failure)
-      }
-      if (attempt !== undefined && this.state._tag === "Open" && status === "none") {
-        // it has ended the transaction, and a fiber that is interrupted on the long way would not learn of it
-        const error = classify(this.options.dialect, statement.operation, attempt.cause)
-        const isLost = error.reason._tag === "ConnectionError"
-        const failure = isLost ? withConnection(error) : error
-        this.settle(statement.sql, isLost ? undefined : status, failure)
-        return this.failing(failure)
-      }
-      return this.inTurnOfLevel(theLongWay(statement, attempt?.again))
+      if (!attempt?.isAnswered) return this.inTurnOfLevel(theLongWay(statement, attempt?.again))
+      const failure = this.settle(statement.sql, this.session.status(), undefined)
+      return failure === undefined
+        ? this.givingWay(attempt.value)
+        : Effect.andThen(this.meet(failure), Effect.fail(failure))
     })
-  }
-
-  private failing(error: SqlError): Effect.Effect<never, SqlError> {
-    return Effect.andThen(this.meet(error), Effect.fail(error))
   }
 
   /** Waits for its turn, and until no transaction nested in the fiber's own is open. */
