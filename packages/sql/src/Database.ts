@@ -27,7 +27,6 @@ import * as Statement from "effect/sql/Statement"
 import { type Dialect, execute, type Query } from "./adapter/Dialect.ts"
 import type { ManySessions, Session, Sessions } from "./adapter/Session.ts"
 import { toConnectError } from "./adapter/SqlStorageError.ts"
-import { GiveWay } from "./internal/GiveWay.ts"
 import { Lease, type Options as LeaseOptions } from "./internal/Lease.ts"
 import { retryFor } from "./internal/retryFor.ts"
 
@@ -144,15 +143,13 @@ export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Database["Service"], SqlError, Scope.Scope> {
   const { beginTransaction = "BEGIN", busyTimeout = 0, dialect, sessions } = options
-  const giveWay = sessions.isSingle ? new GiveWay() : undefined
   const leaseOptions: LeaseOptions = {
     dialect,
     retry: busyTimeout === 0 ? identity : retryWhileBusy(busyTimeout),
     level: (lease, fiber) => {
       const level = levelOf(fiber)
       return level?.[0] === lease ? level[1] : 0
-    },
-    giveWay
+    }
   }
   const refused = toConnectError(dialect)("acquire")
   const acquire = sessions.isSingle
@@ -211,9 +208,8 @@ export const make = Effect.fnUntraced(function*(
   const withTransaction: Database["Service"]["withTransaction"] = (effect) =>
     Effect.flatMap(level, (level) => {
       const own = transaction(Effect.tap(effect, () => check))
-      if (level === undefined) return giveWay === undefined ? own : Effect.tap(own, giveWay.whenDue)
       // before it is committed, and after a savepoint is released, where there is a transaction around it
-      return Effect.tap(level[0].within(level[1], own), () => check)
+      return level === undefined ? own : Effect.tap(level[0].within(level[1], own), () => check)
     })
   const sql: SqlClient.SqlClient = Object.assign(client, { withTransaction })
   /** In the fiber's transaction, or on a connection of its own. */
@@ -221,9 +217,7 @@ export const make = Effect.fnUntraced(function*(
     const use = (connection: Connection) => connection.execute(sql, parameters, undefined)
     return Effect.withFiber((fiber) => {
       const current = levelOf(fiber)?.[0]
-      if (current !== undefined) return use(current)
-      const alone = Effect.scoped(Effect.flatMap(acquirer, use))
-      return giveWay === undefined ? alone : Effect.tap(alone, giveWay.whenDue)
+      return current === undefined ? Effect.scoped(Effect.flatMap(acquirer, use)) : use(current)
     })
   }
 

@@ -1,14 +1,13 @@
 /** Interruption and giving way to other fibers, at each step of a statement and of a transaction. */
 import { assert, describe, it } from "@effect/vitest"
 import type { Dialect } from "@sluice/sql/adapter/Dialect"
-import type { Session, TransactionStatus } from "@sluice/sql/adapter/Session"
+import type { Session } from "@sluice/sql/adapter/Session"
 import * as Database from "@sluice/sql/Database"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scheduler from "effect/Scheduler"
-import type { CompiledQuery, DatabaseConnection, QueryResult } from "kysely"
+import type { DatabaseConnection, QueryResult } from "kysely"
 import { sql } from "kysely"
 import * as Timers from "node:timers/promises"
 import { errorOf, FakeServer } from "./fakeServer.ts"
@@ -69,15 +68,8 @@ describe.each(["postgres", "mysql"] satisfies ReadonlyArray<Dialect>)("a connect
 
 describe("the only connection, which answers at once,", () => {
   const lent = { to: 0 }
-  const databaseOf = (run: () => QueryResult<any>) => {
-    let status: TransactionStatus = "none"
-    const executeNow = ({ sql }: CompiledQuery) => {
-      const result = run()
-      if (sql === "BEGIN") status = "open"
-      if (sql === "COMMIT") status = "none"
-      return result
-    }
-    return Database.make({
+  const databaseOf = (executeNow: () => QueryResult<any>) =>
+    Database.make({
       dialect: "sqlite",
       sessions: {
         isSingle: true,
@@ -86,14 +78,13 @@ describe("the only connection, which answers at once,", () => {
           return {
             connection: {} as DatabaseConnection,
             executeNow,
-            status: () => status,
-            ask: async () => status,
+            status: () => "none",
+            ask: async () => "none",
             release: () => void lent.to--
           }
         }
       }
     })
-  }
 
   it.live("is given back wherever a statement is interrupted", () =>
     Effect.gen(function*() {
@@ -125,44 +116,4 @@ describe("the only connection, which answers at once,", () => {
         }
       )
     }))
-
-  it.live.each(
-    ["a transaction of slow statements", "slow statements", "slow transactions", "fast statements"] as const
-  )(
-    "gives way to others during %s, if need be",
-    (what) =>
-      Effect.gen(function*() {
-        const clock = yield* Clock.Clock
-        const scheduler = yield* Scheduler.Scheduler
-        let now = 0n
-        const { run, withTransaction } = yield* databaseOf(() => {
-          if (what !== "fast statements") now += 3_000_000n
-          return { rows: [] }
-        })
-        let turns = 0
-        let next: NodeJS.Immediate | undefined
-        const take = () => {
-          turns++
-          next = setImmediate(take)
-        }
-        next = setImmediate(take)
-        yield* Effect.addFinalizer(() => Effect.sync(() => clearImmediate(next)))
-        const one = run(sql`SELECT 1`)
-        const many = Effect.replicateEffect(what === "slow transactions" ? withTransaction(one) : one, 30)
-        const taken = yield* (what.startsWith("a transaction") ? withTransaction(many) : many).pipe(
-          Effect.map(() => turns),
-          Effect.provideService(
-            Clock.Clock,
-            Object.assign(Object.create(clock), { monotonicTimeNanosUnsafe: () => now })
-          ),
-          Effect.provideService(Scheduler.Scheduler, {
-            executionMode: scheduler.executionMode,
-            makeDispatcher: () => scheduler.makeDispatcher(),
-            shouldYield: () => false
-          })
-        )
-        if (what === "fast statements") assert.strictEqual(taken, 0)
-        else assert.isAtLeast(taken, 5)
-      })
-  )
 })

@@ -14,7 +14,6 @@ import type { Dialect } from "../adapter/Dialect.ts"
 import type { Session, TransactionStatus } from "../adapter/Session.ts"
 import { mayHideEnd, wouldControl } from "../adapter/StatementEffects.ts"
 import { classify, DatabaseError, withConnection, withStorage } from "./DatabaseError.ts"
-import type { GiveWay } from "./GiveWay.ts"
 import { broken, idle, next, open, over, refusal, type TransactionState } from "./transactionState.ts"
 import { Trouble } from "./Trouble.ts"
 
@@ -33,8 +32,6 @@ export interface Options {
   readonly retry: <A>(self: Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
   /** The level that the fiber is at in the transaction on this connection. */
   readonly level: (lease: Lease, fiber: Fiber<unknown, unknown>) => number
-  /** For drivers that answer at once. */
-  readonly giveWay: GiveWay | undefined
 }
 
 /** Runs a statement, at once or not. */
@@ -290,13 +287,10 @@ export class Lease implements Connection {
       execute === undefined || !this.hasTurn || this.toBegin !== undefined || this.stream !== undefined ||
       refusal(this.state, false) !== undefined
     ) return undefined
-    const clock = fiber.getRef(Clock.Clock)
-    const since = clock.monotonicTimeNanosUnsafe()
     this.idleSince = undefined
     try {
       const value = execute()
-      this.idleSince = clock.monotonicTimeNanosUnsafe()
-      this.options.giveWay?.add(this.idleSince - since)
+      this.idleSince = fiber.getRef(Clock.Clock).monotonicTimeNanosUnsafe()
       return { isAnswered: true, value, again: () => value }
     } catch (cause) {
       let isKnown = false
@@ -321,23 +315,16 @@ export class Lease implements Connection {
       if (!attempt?.isAnswered) return this.inTurnOfLevel(theLongWay(statement, attempt?.again))
       const failure = this.settle(statement.sql, this.session.status(), undefined)
       return failure === undefined
-        ? this.givingWay(attempt.value)
+        ? Effect.succeed(attempt.value)
         : Effect.andThen(this.meet(failure), Effect.fail(failure))
     })
   }
 
   /** Waits for its turn, and until no transaction nested in the fiber's own is open. */
   private inTurnOfLevel<A>(effect: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> {
-    const done = Effect.withFiber((fiber) =>
+    return Effect.withFiber((fiber) =>
       this.nesting.at(this.options.level(this, fiber), effect, (effect) => this.inTurn(effect))
     )
-    return this.options.giveWay === undefined ? done : Effect.flatMap(done, (value) => this.givingWay(value))
-  }
-
-  /** A statement alone gives way once its connection is given back, so that nobody queues for it meanwhile. */
-  private givingWay<A>(value: A): Effect.Effect<A> {
-    const { giveWay } = this.options
-    return this.state._tag === "Open" && giveWay?.isDue ? Effect.as(giveWay.whenDue, value) : Effect.succeed(value)
   }
 
   private orBreak(effect: Effect.Effect<unknown, SqlError>): Effect.Effect<void> {
@@ -452,14 +439,10 @@ export class Lease implements Connection {
       })
     })
     const timed = Effect.clockWith((clock) => {
-      const since = clock.monotonicTimeNanosUnsafe()
       this.idleSince = undefined
       return Effect.ensuring(
         this.options.retry(once),
-        Effect.sync(() => {
-          this.idleSince = clock.monotonicTimeNanosUnsafe()
-          this.options.giveWay?.add(this.idleSince - since)
-        })
+        Effect.sync(() => void (this.idleSince = clock.monotonicTimeNanosUnsafe()))
       )
     })
     return Effect.tapError(
