@@ -16,8 +16,7 @@ const withNumbers = <Row>(row: Row): Row => {
 }
 
 const begin = /^\s*BEGIN\b/i
-/** After comments, and after statements that are empty. */
-const commits = /^(?:[\s;]|--[^\n]*\n|\/\*(?:(?!\*\/)[\s\S])*\*\/)*(?:COMMIT|END|RELEASE)\b/i
+const commits = /^\s*(COMMIT|END|RELEASE)\b/i
 
 /** So many statements of at most such a length are kept compiled. */
 const maxKept = 200
@@ -63,6 +62,8 @@ export interface Statements {
   readonly iterate: (sql: string, parameters: ReadonlyArray<unknown>) => IterableIterator<unknown>
 }
 
+const noRows: Array<unknown> = []
+
 /**
  * @internal
  * Runs the statements that are not prepared ones of ours. Integers that a
@@ -91,13 +92,8 @@ export const makeStatements = (connection: Connection, file: OpenFile, journal: 
       return result
     },
     *iterate(sql, parameters) {
-      const { statement } = compile(sql)
-      const isAlone = !connection.inTransaction
-      const commitsItself = isAlone && !statement.readonly
-      if (commitsItself) file.checkBefore()
-      if (isAlone) journal.check()
-      for (const row of statement.iterate(parameters)) yield withNumbers(row)
-      if (commitsItself) file.checkAfter()
+      if (!connection.inTransaction) journal.check()
+      for (const row of compile(sql).statement.iterate(parameters)) yield withNumbers(row)
     }
   }
 }
@@ -105,6 +101,5 @@ export const makeStatements = (connection: Connection, file: OpenFile, journal: 
 const counted = ({ changes, lastInsertRowid }: Sqlite.RunResult): QueryResult<any> => ({
   insertId: BigInt(lastInsertRowid),
   numAffectedRows: BigInt(changes),
-  // whoever gets them may change them
-  rows: []
+  rows: noRows
 })
