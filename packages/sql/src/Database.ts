@@ -170,8 +170,7 @@ export const make = Effect.fnUntraced(function*(
         lease.release(),
         (isClean) => isClean || Exit.isFailure(exit) ? Effect.void : Effect.die(transactionLeftOpen())
       ),
-    // what is there at once is not waited for
-    { interruptible: !sessions.isSingle }
+    { interruptible: true }
   )
 
   // one connection is lent to one after the other

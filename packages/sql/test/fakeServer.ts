@@ -74,7 +74,7 @@ export class FakeServer {
   /** The statements that were sent. */
   readonly sent: Array<string> = []
   /** How connections were given back. */
-  readonly released: Array<"clean" | "closed" | "busy"> = []
+  readonly released: Array<"clean" | "closed"> = []
   status: TransactionStatus = "none"
   private isAnswering = false
   /** Why there is no connection. */
@@ -157,7 +157,7 @@ export class FakeServer {
             if (this.isLost) throw errorOf(this.dialect, "lost")
             return this.status
           },
-          release: (isClean) => void this.released.push(this.isAnswering ? "busy" : isClean ? "clean" : "closed")
+          release: (isClean) => void this.released.push(isClean ? "clean" : "closed")
         }
       }
     }

@@ -406,21 +406,26 @@ export class Lease implements Connection {
       if (this.stream !== undefined && this.stream !== statement.stream && operation !== "rollback") {
         return Effect.fail(classify(this.options.dialect, operation, new Error(`${startOf(sql)}: ${streamIsOpen}`)))
       }
-      // it is sent here and not a step earlier, as the fiber may be interrupted between two steps, and would not wait for the answer
+      const succeeded = (value: A, status: TransactionStatus | undefined): Effect.Effect<A, SqlError> => {
+        const failure = this.settle(sql, status, undefined)
+        return failure === undefined ? Effect.succeed(value) : Effect.fail(failure)
+      }
+      const sent = sending(f)
+      if (!(sent instanceof Promise)) {
+        return settles?.(sent) === false
+          ? Effect.succeed(sent)
+          : Effect.flatMap(this.status, (status) => succeeded(sent, status))
+      }
       return Effect.callback<A, SqlError>((resume) => {
         let isGivenUp = false
-        const settled = (value: A, status: TransactionStatus | undefined) => {
-          const failure = this.settle(sql, status, undefined)
-          resume(failure === undefined ? Effect.succeed(value) : Effect.fail(failure))
-        }
-        const succeed = (value: A): void | Promise<void> => {
-          if (settles?.(value) === false) return resume(Effect.succeed(value))
-          const status = this.session.status()
-          return status === undefined ? this.ask().then((status) => settled(value, status)) : settled(value, status)
-        }
-        const sent = sending(f)
-        const answer = !(sent instanceof Promise) ? succeed(sent) : sent.then(
-          succeed,
+        const answer = sent.then(
+          (value): unknown => {
+            if (settles?.(value) === false) return resume(Effect.succeed(value))
+            const status = this.session.status()
+            return status === undefined
+              ? this.ask().then((status) => resume(succeeded(value, status)))
+              : resume(succeeded(value, status))
+          },
           async (cause) => {
             const error = means(classify(this.options.dialect, operation, cause))
             // what the last answer said was before
@@ -430,7 +435,6 @@ export class Lease implements Connection {
             resume(Effect.fail(failure))
           }
         )
-        if (answer === undefined) return
         return Effect.promise(async () => {
           isGivenUp = true
           await this.cancel()
