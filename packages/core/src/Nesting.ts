@@ -19,8 +19,6 @@ import * as Option from "effect/Option"
  * @since 0.1.0
  */
 export interface Nesting<E> {
-  /** Whether no transaction nested in a level is open, so that an effect of that level has nothing to wait for. */
-  readonly isFree: (level: number) => boolean
   /**
    * Runs an effect of a level once no transaction nested in that level is open. This is checked again when its turn
    * comes.
@@ -71,7 +69,6 @@ export const make = <E>(timedOut: (cause: Error) => E): Nesting<E> => {
     )
 
   return {
-    isFree: (level) => innermost <= level,
     at: <A, E1, R>(
       level: number,
       effect: Effect.Effect<A, E1, R>,

@@ -146,10 +146,7 @@ export const make = Effect.fnUntraced(function*(
   const leaseOptions: LeaseOptions = {
     dialect,
     retry: busyTimeout === 0 ? identity : retryWhileBusy(busyTimeout),
-    level: (lease, fiber) => {
-      const level = levelOf(fiber)
-      return level?.[0] === lease ? level[1] : 0
-    }
+    level: (lease) => Effect.map(level, (level) => level?.[0] === lease ? level[1] : 0)
   }
   const refused = toConnectError(dialect)("acquire")
   const acquire = sessions.isSingle

@@ -1,7 +1,6 @@
 import * as Nesting from "@sluice/core/Nesting"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import type { Fiber } from "effect/Fiber"
 import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
@@ -31,19 +30,8 @@ export interface Options {
   /** Tries a statement again that finds a lock taken, for drivers that do not wait themselves. */
   readonly retry: <A>(self: Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
   /** The level that the fiber is at in the transaction on this connection. */
-  readonly level: (lease: Lease, fiber: Fiber<unknown, unknown>) => number
+  readonly level: (lease: Lease) => Effect.Effect<number>
 }
-
-/** Runs a statement, at once or not. */
-type Execute<A> = () => A | Promise<A>
-
-/** What became of a statement that was run at once. */
-type Attempt<A> =
-  & ({ readonly isAnswered: true; readonly value: A } | { readonly isAnswered: false })
-  & {
-    /** Says the same as if it were run for the first time, and runs it if it is called once more after a failure. */
-    readonly again: () => A
-  }
 
 /** A statement, and what its answers mean. */
 interface Statement<A> {
@@ -69,8 +57,6 @@ export class Lease implements Connection {
   private readonly session: Session
   /** The fibers of a transaction share its connection, and a driver runs one query after the other. */
   private readonly turn = Semaphore.makeUnsafe(1)
-  /** How many have the turn or wait for it. It is only counted where the driver answers at once. */
-  private takers = 0
   private state: TransactionState = idle
   private isLost = false
   private readonly met = new Trouble()
@@ -128,22 +114,15 @@ export class Lease implements Connection {
         this.state = open
       })
     }
-    return Effect.withFiber((fiber) => {
-      const attempt = this.attempt(fiber, this.atOnce(sql, []))
-      if (attempt?.isAnswered && this.session.status() === "open") {
-        this.state = open
-        return Effect.void
-      }
-      return Effect.tapError(this.inTurn(this.beginAlone(sql, attempt?.again)), (error) => this.meet(error))
-    })
+    return Effect.tapError(this.inTurn(this.beginAlone(sql)), (error) => this.meet(error))
   }
 
   /** Begins it by itself. */
-  private beginAlone(sql: string, execute = this.executing(sql, [])): Effect.Effect<void, SqlError> {
+  private beginAlone(sql: string): Effect.Effect<void, SqlError> {
     return Effect.andThen(
       this.answered({ operation: "begin", sql, means: ofStorage }, () => {
         this.toBegin = undefined
-        return execute()
+        return this.executeQuery(CompiledQuery.raw(sql))
       }),
       Effect.suspend(() => {
         if (this.session.status() !== "open") return Effect.fail(this.failure("begin", `no transaction after ${sql}`))
@@ -188,16 +167,7 @@ export class Lease implements Connection {
   }
 
   commit(): Effect.Effect<void, SqlError> {
-    return Effect.withFiber((fiber) => {
-      const attempt = this.state._tag === "Open" ? this.attempt(fiber, this.atOnce("COMMIT", [])) : undefined
-      if (attempt?.isAnswered && this.session.status() === "none") {
-        this.state = over
-        return Effect.void
-      }
-      return this.inTurn(
-        Effect.suspend(() => this.toBegin === undefined ? this.commitBegun(attempt?.again) : this.endUnbegun())
-      )
-    })
+    return this.inTurn(Effect.suspend(() => this.toBegin === undefined ? this.commitBegun() : this.endUnbegun()))
   }
 
   /** Nothing was sent, and so there is nothing to end. */
@@ -208,12 +178,12 @@ export class Lease implements Connection {
     })
   }
 
-  private commitBegun(execute?: Execute<QueryResult<any>>): Effect.Effect<void, SqlError> {
+  private commitBegun(): Effect.Effect<void, SqlError> {
     return Effect.flatMap(
       // statements that a fiber has sent since the effect ended count as well
       Effect.andThen(
         this.check,
-        this.send({ operation: "commit", sql: "COMMIT", means: ofCommit, settles: () => false }, execute)
+        this.send({ operation: "commit", sql: "COMMIT", means: ofCommit, settles: () => false })
       ),
       (rows) => {
         // PostgreSQL answers so where a transaction has failed
@@ -250,80 +220,29 @@ export class Lease implements Connection {
    * On a lost connection there is none.
    */
   release(): Effect.Effect<boolean> {
-    const released = Effect.suspend(() => {
+    return this.inTurn(Effect.suspend(() => {
       this.state = over
       return Effect.map(this.status, (status) => {
         this.session.release(status === "none")
         return status === "none" || status === undefined
       })
-    })
-    return Effect.suspend(() => this.hasTurn ? released : this.inTurn(released))
+    }))
   }
 
   /** Runs an effect that talks to the driver itself, as a statement. */
   direct<A>(operation: string, f: () => A): Effect.Effect<A, SqlError> {
-    return this.soon({ operation, sql: "" }, f, (statement, again) => this.begun(this.answered(statement, again ?? f)))
+    return this.inTurnOfLevel(this.begun(this.answered({ operation, sql: "" }, f)))
   }
 
   private inTurn<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    return this.session.executeNow === undefined ? this.turn.withPermit(effect) : Effect.acquireUseRelease(
-      Effect.sync(() => void this.takers++),
-      () => this.turn.withPermit(effect),
-      () => Effect.sync(() => void this.takers--)
-    )
-  }
-
-  /** Whether what happens at once needs no turn: where nobody else has one, nothing comes between. */
-  private get hasTurn(): boolean {
-    return this.session.executeNow !== undefined && this.takers === 0
-  }
-
-  /**
-   * Runs at once what the driver answers at once; undefined where it must wait, or may not run. What it answers has no effect on the
-   * state yet.
-   */
-  private attempt<A>(fiber: Fiber<unknown, unknown>, execute: (() => A) | undefined): Attempt<A> | undefined {
-    if (
-      execute === undefined || !this.hasTurn || this.toBegin !== undefined || this.stream !== undefined ||
-      refusal(this.state, false) !== undefined
-    ) return undefined
-    this.idleSince = undefined
-    try {
-      const value = execute()
-      this.idleSince = fiber.getRef(Clock.Clock).monotonicTimeNanosUnsafe()
-      return { isAnswered: true, value, again: () => value }
-    } catch (cause) {
-      let isKnown = false
-      const again = () => {
-        if (isKnown) return execute()
-        isKnown = true
-        throw cause
-      }
-      return { isAnswered: false, again }
-    }
-  }
-
-  /** A statement at once if possible. One that fails, or has to wait, goes the long way, which begins with what it is known to have come to. */
-  private soon<A>(
-    statement: Statement<A>,
-    execute: (() => A) | undefined,
-    theLongWay: (statement: Statement<A>, again: (() => A) | undefined) => Effect.Effect<A, SqlError>
-  ): Effect.Effect<A, SqlError> {
-    return Effect.withFiber((fiber) => {
-      const isFree = this.nesting.isFree(this.options.level(this, fiber))
-      const attempt = isFree ? this.attempt(fiber, execute) : undefined
-      if (!attempt?.isAnswered) return this.inTurnOfLevel(theLongWay(statement, attempt?.again))
-      const failure = this.settle(statement.sql, this.session.status(), undefined)
-      return failure === undefined
-        ? Effect.succeed(attempt.value)
-        : Effect.andThen(this.meet(failure), Effect.fail(failure))
-    })
+    return this.turn.withPermit(effect)
   }
 
   /** Waits for its turn, and until no transaction nested in the fiber's own is open. */
   private inTurnOfLevel<A>(effect: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> {
-    return Effect.withFiber((fiber) =>
-      this.nesting.at(this.options.level(this, fiber), effect, (effect) => this.inTurn(effect))
+    return Effect.flatMap(
+      this.options.level(this),
+      (level) => this.nesting.at(level, effect, (effect) => this.inTurn(effect))
     )
   }
 
@@ -394,7 +313,7 @@ export class Lease implements Connection {
    * One statement. Interruption cancels it in the database and waits for it to end, so that the connection is never
    * given back while it is busy. It must be its turn, as other fibers could end the transaction meanwhile.
    */
-  private answered<A>(statement: Statement<A>, f: Execute<A>): Effect.Effect<A, SqlError> {
+  private answered<A>(statement: Statement<A>, f: () => A | Promise<A>): Effect.Effect<A, SqlError> {
     const { goesBack = false, means = identity, operation, settles, sql } = statement
     const once = Effect.suspend((): Effect.Effect<A, SqlError> => {
       const refused = refusal(this.state, goesBack)
@@ -410,7 +329,7 @@ export class Lease implements Connection {
         const failure = this.settle(sql, status, undefined)
         return failure === undefined ? Effect.succeed(value) : Effect.fail(failure)
       }
-      const sent = sending(f)
+      const sent = attempt(f)
       if (!(sent instanceof Promise)) {
         return settles?.(sent) === false
           ? Effect.succeed(sent)
@@ -455,57 +374,42 @@ export class Lease implements Connection {
     )
   }
 
-  /** Undefined where the driver does not answer at once. */
-  private atOnce(sql: string, parameters: ReadonlyArray<unknown>): (() => QueryResult<any>) | undefined {
-    const { executeNow } = this.session
-    return executeNow && (() => executeNow(CompiledQuery.raw(sql, parameters as Array<unknown>)))
-  }
-
-  private executing(sql: string, parameters: ReadonlyArray<unknown>): Execute<QueryResult<any>> {
-    return this.atOnce(sql, parameters) ??
-      (() => this.session.connection.executeQuery<any>(CompiledQuery.raw(sql, parameters as Array<unknown>)))
+  /** At once, where the driver can. */
+  private executeQuery(query: CompiledQuery<any>): QueryResult<any> | Promise<QueryResult<any>> {
+    return this.session.executeNow === undefined
+      ? this.session.connection.executeQuery<any>(query)
+      : this.session.executeNow(query)
   }
 
   private send(
-    statement: Statement<QueryResult<any>>,
-    execute?: Execute<QueryResult<any>>
+    statement: Statement<{ readonly rows: ReadonlyArray<any> }>
   ): Effect.Effect<ReadonlyArray<any>, SqlError> {
-    return Effect.map(this.raw(statement, [], execute), (_) => _.rows)
+    return Effect.map(this.raw(statement, []), (_) => _.rows)
   }
 
-  private raw(
-    statement: Statement<QueryResult<any>>,
-    parameters: ReadonlyArray<unknown>,
-    execute = this.executing(statement.sql, parameters)
-  ) {
+  private raw(statement: Statement<QueryResult<any>>, parameters: ReadonlyArray<unknown>) {
+    const query = CompiledQuery.raw(statement.sql, parameters as Array<unknown>)
     const run = this.answered(statement, () => {
       const begin = this.toBegin
       this.toBegin = undefined
       return begin === undefined
-        ? execute()
-        : this.session.begin!(begin, CompiledQuery.raw(statement.sql, parameters as Array<unknown>))
+        ? this.executeQuery(query)
+        : this.session.begin!(begin, query)
     })
     return parameters.length > 0 ? run : this.begun(run)
   }
 
-  private query(sql: string, parameters: ReadonlyArray<unknown>): Effect.Effect<QueryResult<any>, SqlError> {
+  private query(sql: string, parameters: ReadonlyArray<unknown>) {
     const { dialect } = this.options
-    const isPlain = parameters.length === 0
-    const atOnce = this.atOnce(sql, parameters)
-    /** Whether it does nothing to the transaction, which the driver would not say. */
-    const isHarmless = atOnce !== undefined && wouldControl(dialect, sql) === undefined &&
-      !mayHideEnd(dialect, sql, isPlain)
-    return this.soon({ operation: "execute", sql }, isHarmless ? atOnce : undefined, (statement, again) => {
-      const run = this.raw(statement, parameters, again)
-      return Effect.suspend(() => {
-        if (this.state._tag !== "Open") return run
-        const control = wouldControl(dialect, sql)
-        if (control !== undefined) {
-          return Effect.fail(classify(dialect, "execute", new Error(`'${startOf(sql)}' ${refusals[control]}`)))
-        }
-        return mayHideEnd(dialect, sql, isPlain) ? this.guarded(sql, run) : run
-      })
-    })
+    const statement = this.raw({ operation: "execute", sql }, parameters)
+    return this.inTurnOfLevel(Effect.suspend(() => {
+      if (this.state._tag !== "Open") return statement
+      const control = wouldControl(dialect, sql)
+      if (control !== undefined) {
+        return Effect.fail(classify(dialect, "execute", new Error(`'${startOf(sql)}' ${refusals[control]}`)))
+      }
+      return mayHideEnd(dialect, sql, parameters.length === 0) ? this.guarded(sql, statement) : statement
+    }))
   }
 
   /** A statement that may end the transaction and begin another. */
@@ -591,7 +495,7 @@ export class Lease implements Connection {
 }
 
 /** What it throws is what its promise is rejected with. */
-const sending = <A>(f: Execute<A>): A | Promise<A> => {
+const attempt = <A>(f: () => A | Promise<A>): A | Promise<A> => {
   try {
     return f()
   } catch (cause) {
