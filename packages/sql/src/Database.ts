@@ -25,7 +25,7 @@ import type { Connection } from "effect/sql/SqlConnection"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
 import { type Dialect, execute, type Query } from "./adapter/Dialect.ts"
-import type { ManySessions, Session, Sessions } from "./adapter/Session.ts"
+import type { Session, Sessions } from "./adapter/Session.ts"
 import { toConnectError } from "./adapter/SqlStorageError.ts"
 import { Lease, type Options as LeaseOptions } from "./internal/Lease.ts"
 import { retryFor } from "./internal/retryFor.ts"
@@ -148,18 +148,28 @@ export const make = Effect.fnUntraced(function*(
     retry: busyTimeout === 0 ? identity : retryWhileBusy(busyTimeout),
     level: (lease) => Effect.map(level, (level) => level?.[0] === lease ? level[1] : 0)
   }
-  const refused = toConnectError(dialect)("acquire")
-  const acquire = sessions.isSingle
-    ? Effect.try({ try: () => new Lease(leaseOptions, sessions.acquire()), catch: refused })
-    : acquireOf(sessions, async (session) => {
-      try {
-        await session.connection.collectSessionInfo?.()
-      } catch (error) {
-        session.release(false)
-        throw error
-      }
-      return new Lease(leaseOptions, session)
-    }, refused)
+  const open = async (signal: AbortSignal): Promise<Lease> => {
+    const session: Session = await sessions.acquire(signal)
+    try {
+      await session.connection.collectSessionInfo?.()
+    } catch (error) {
+      session.release(false)
+      throw error
+    }
+    return new Lease(leaseOptions, session)
+  }
+  /**
+   * A fiber that is interrupted while it waits leaves the queue. A connection that comes at that very moment is given
+   * back.
+   */
+  const acquire = Effect.callback<Lease, SqlError>((resume, signal) => {
+    const promise = open(signal)
+    promise.then(
+      (lease) => resume(Effect.succeed(lease)),
+      (cause) => resume(Effect.fail(toConnectError(dialect)("acquire")(cause)))
+    )
+    return Effect.sync(() => void promise.then((lease) => Effect.runFork(lease.release()), () => {}))
+  })
   const lease = Effect.acquireRelease(
     acquire,
     (lease, exit) =>
@@ -240,24 +250,6 @@ export const make = Effect.fnUntraced(function*(
       )
   })
 })
-
-/**
- * A fiber that is interrupted while it waits leaves the queue. A connection that comes at that very moment is given
- * back.
- */
-const acquireOf = (
-  sessions: ManySessions,
-  leaseOf: (session: Session) => Promise<Lease>,
-  refused: (cause: unknown) => SqlError
-): Effect.Effect<Lease, SqlError> =>
-  Effect.callback((resume, signal) => {
-    const promise = sessions.acquire(signal).then(leaseOf)
-    promise.then(
-      (lease) => resume(Effect.succeed(lease)),
-      (cause) => resume(Effect.fail(refused(cause)))
-    )
-    return Effect.sync(() => void promise.then((lease) => Effect.runFork(lease.release()), () => {}))
-  })
 
 const transactionLeftOpen = () =>
   new Error("A transaction was begun by hand, and not ended. It is rolled back: use withTransaction")

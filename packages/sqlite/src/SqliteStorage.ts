@@ -14,7 +14,6 @@ import { fromSqlError } from "@sluice/sql/adapter/SqlStorageError"
 import * as StorageSignals from "@sluice/sql/adapter/StorageSignals"
 import * as Database from "@sluice/sql/Database"
 import * as Migrations from "@sluice/sql/Migrations"
-import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -49,8 +48,7 @@ const connections = Effect.fnUntraced(function*(filename: string, lockTimeout: n
   let last: Connection | undefined
   yield* Effect.addFinalizer(() => last === undefined ? Effect.void : closing(last))
   const writer = yield* Effect.acquireRelease(open(filename, { readonly: false, lockTimeout }), closing)
-  const clock = yield* Clock.Clock
-  const file = yield* Effect.try({ try: () => new OpenFile(filename, clock), catch: failed(`open '${filename}'`) })
+  const file = yield* Effect.try({ try: () => new OpenFile(filename), catch: failed(`open '${filename}'`) })
   const reader = yield* Effect.acquireRelease(
     open(file.real, { readonly: true, lockTimeout }),
     (reader) => file.isReplaced ? Effect.sync(() => void (last = reader)) : closing(reader)

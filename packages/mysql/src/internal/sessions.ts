@@ -1,4 +1,4 @@
-import type { ManySessions, Session } from "@sluice/sql/adapter/Session"
+import type { Session, Sessions } from "@sluice/sql/adapter/Session"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
@@ -7,7 +7,7 @@ import * as Connection from "./connection.ts"
 import { canceller, errorOf, type Pool } from "./pool.ts"
 
 /** @internal The connections of a pool, as `Database` uses them. */
-export const makeSessions = (pool: Pool): ManySessions => {
+export const makeSessions = (pool: Pool): Sessions => {
   const known = new WeakMap<Connection.Session, Promise<DatabaseConnection>>()
 
   /** Kysely's connection over one connection of this pool. */

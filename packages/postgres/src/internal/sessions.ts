@@ -1,4 +1,4 @@
-import type { ManySessions, Session, TransactionStatus } from "@sluice/sql/adapter/Session"
+import type { Session, Sessions, TransactionStatus } from "@sluice/sql/adapter/Session"
 import { type DatabaseConnection, PostgresDriver } from "kysely"
 import type Pg from "pg"
 import Cursor from "pg-cursor"
@@ -8,7 +8,7 @@ import { ControlClient } from "./pool.ts"
 const statuses: Readonly<Record<string, TransactionStatus>> = { I: "none", T: "open", E: "failed" }
 
 /** @internal The connections of a pool, as `Database` uses them. */
-export const makeSessions = (pool: Pg.Pool): ManySessions => {
+export const makeSessions = (pool: Pg.Pool): Sessions => {
   const known = new WeakMap<Pg.PoolClient, Promise<DatabaseConnection>>()
 
   /** Kysely's connection over one client of this pool. */

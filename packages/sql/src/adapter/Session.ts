@@ -22,8 +22,6 @@ export type TransactionStatus = "none" | "open" | "failed"
 export interface Session {
   /** The connection as Kysely's driver has it. If queries can be cancelled, the driver has a control client for that. */
   readonly connection: DatabaseConnection
-  /** Runs a query where the driver answers at once, without a promise. Throws what that promise would be rejected with. */
-  readonly executeNow?: (query: CompiledQuery<any>) => QueryResult<any>
   /**
    * Begins a transaction, and runs a first query in it, which has parameters. It is not executed if the transaction does not begin, and the error is one of a
    * lost connection then. Where a driver has no such thing, transactions begin with a statement of their own.
@@ -41,38 +39,17 @@ export interface Session {
 }
 
 /**
- * Connections to a server.
- *
- * @category models
- * @since 0.1.0
- */
-export interface ManySessions {
-  /** Several may be lent at once. */
-  readonly isSingle: false
-  /**
-   * Waits for a connection that is free. When the signal aborts, it stops waiting; a connection that comes all the same
-   * is given back.
-   */
-  readonly acquire: (signal: AbortSignal) => Promise<Session>
-}
-
-/**
- * One connection, which is lent to one after the other.
- *
- * @category models
- * @since 0.1.0
- */
-export interface SingleSession {
-  /** There is only one. */
-  readonly isSingle: true
-  /** Lends the connection, which nobody else has. */
-  readonly acquire: () => Session
-}
-
-/**
  * Where connections come from.
  *
  * @category models
  * @since 0.1.0
  */
-export type Sessions = ManySessions | SingleSession
+export interface Sessions {
+  /**
+   * Waits for a connection that is free. When the signal aborts, it stops waiting; a connection that comes all the same
+   * is given back.
+   */
+  readonly acquire: (signal: AbortSignal) => Promise<Session>
+  /** Whether there is only one connection, which is lent to one after the other. */
+  readonly isSingle: boolean
+}

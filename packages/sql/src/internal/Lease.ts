@@ -8,7 +8,7 @@ import type { Connection } from "effect/sql/SqlConnection"
 import { LockTimeoutError, type SqlError, UnknownError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
 import type { QueryResult } from "kysely"
-import { CompiledQuery } from "kysely"
+import { CompiledQuery, SelectQueryNode } from "kysely"
 import type { Dialect } from "../adapter/Dialect.ts"
 import type { Session, TransactionStatus } from "../adapter/Session.ts"
 import { mayHideEnd, wouldControl } from "../adapter/StatementEffects.ts"
@@ -122,7 +122,7 @@ export class Lease implements Connection {
     return Effect.andThen(
       this.answered({ operation: "begin", sql, means: ofStorage }, () => {
         this.toBegin = undefined
-        return this.executeQuery(CompiledQuery.raw(sql))
+        return this.session.connection.executeQuery(CompiledQuery.raw(sql))
       }),
       Effect.suspend(() => {
         if (this.session.status() !== "open") return Effect.fail(this.failure("begin", `no transaction after ${sql}`))
@@ -190,7 +190,7 @@ export class Lease implements Connection {
         if ((rows[0] as { readonly command?: unknown } | undefined)?.command === "ROLLBACK") {
           return Effect.fail(this.failure("commit", "the server has rolled the transaction back"))
         }
-        return Effect.flatMap(this.status, (status) => {
+        return Effect.flatMap(Effect.promise(() => this.status()), (status) => {
           if (status === undefined) return Effect.fail(this.lost("commit", "COMMIT"))
           if (status !== "none") return Effect.fail(this.failure("commit", "the transaction is open after COMMIT"))
           this.state = over
@@ -220,18 +220,17 @@ export class Lease implements Connection {
    * On a lost connection there is none.
    */
   release(): Effect.Effect<boolean> {
-    return this.inTurn(Effect.suspend(() => {
+    return this.inTurn(Effect.promise(async () => {
       this.state = over
-      return Effect.map(this.status, (status) => {
-        this.session.release(status === "none")
-        return status === "none" || status === undefined
-      })
+      const status = await this.status()
+      this.session.release(status === "none")
+      return status === "none" || status === undefined
     }))
   }
 
   /** Runs an effect that talks to the driver itself, as a statement. */
   direct<A>(operation: string, f: () => A): Effect.Effect<A, SqlError> {
-    return this.inTurnOfLevel(this.begun(this.answered({ operation, sql: "" }, f)))
+    return this.inTurnOfLevel(this.begun(this.answered({ operation, sql: "" }, async () => f())))
   }
 
   private inTurn<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
@@ -302,18 +301,15 @@ export class Lease implements Connection {
   }
 
   /** The server's last word on the transaction, or its answer to a question now; undefined if the connection is lost. */
-  private get status(): Effect.Effect<TransactionStatus | undefined> {
-    return Effect.suspend(() => {
-      const known = this.isLost ? undefined : this.session.status()
-      return known !== undefined || this.isLost ? Effect.succeed(known) : Effect.promise(() => this.ask())
-    })
+  private async status(): Promise<TransactionStatus | undefined> {
+    return this.isLost ? undefined : this.session.status() ?? await this.ask()
   }
 
   /**
    * One statement. Interruption cancels it in the database and waits for it to end, so that the connection is never
    * given back while it is busy. It must be its turn, as other fibers could end the transaction meanwhile.
    */
-  private answered<A>(statement: Statement<A>, f: () => A | Promise<A>): Effect.Effect<A, SqlError> {
+  private answered<A>(statement: Statement<A>, f: () => Promise<A>): Effect.Effect<A, SqlError> {
     const { goesBack = false, means = identity, operation, settles, sql } = statement
     const once = Effect.suspend((): Effect.Effect<A, SqlError> => {
       const refused = refusal(this.state, goesBack)
@@ -325,25 +321,17 @@ export class Lease implements Connection {
       if (this.stream !== undefined && this.stream !== statement.stream && operation !== "rollback") {
         return Effect.fail(classify(this.options.dialect, operation, new Error(`${startOf(sql)}: ${streamIsOpen}`)))
       }
-      const succeeded = (value: A, status: TransactionStatus | undefined): Effect.Effect<A, SqlError> => {
-        const failure = this.settle(sql, status, undefined)
-        return failure === undefined ? Effect.succeed(value) : Effect.fail(failure)
-      }
-      const sent = attempt(f)
-      if (!(sent instanceof Promise)) {
-        return settles?.(sent) === false
-          ? Effect.succeed(sent)
-          : Effect.flatMap(this.status, (status) => succeeded(sent, status))
-      }
       return Effect.callback<A, SqlError>((resume) => {
         let isGivenUp = false
-        const answer = sent.then(
+        const succeed = (value: A, status: TransactionStatus | undefined) => {
+          const failure = this.settle(sql, status, undefined)
+          resume(failure === undefined ? Effect.succeed(value) : Effect.fail(failure))
+        }
+        const answer = f().then(
           (value): unknown => {
             if (settles?.(value) === false) return resume(Effect.succeed(value))
             const status = this.session.status()
-            return status === undefined
-              ? this.ask().then((status) => resume(succeeded(value, status)))
-              : resume(succeeded(value, status))
+            return status === undefined ? this.ask().then((status) => succeed(value, status)) : succeed(value, status)
           },
           async (cause) => {
             const error = means(classify(this.options.dialect, operation, cause))
@@ -374,13 +362,6 @@ export class Lease implements Connection {
     )
   }
 
-  /** At once, where the driver can. */
-  private executeQuery(query: CompiledQuery<any>): QueryResult<any> | Promise<QueryResult<any>> {
-    return this.session.executeNow === undefined
-      ? this.session.connection.executeQuery<any>(query)
-      : this.session.executeNow(query)
-  }
-
   private send(
     statement: Statement<{ readonly rows: ReadonlyArray<any> }>
   ): Effect.Effect<ReadonlyArray<any>, SqlError> {
@@ -393,7 +374,7 @@ export class Lease implements Connection {
       const begin = this.toBegin
       this.toBegin = undefined
       return begin === undefined
-        ? this.executeQuery(query)
+        ? this.session.connection.executeQuery<any>(query)
         : this.session.begin!(begin, query)
     })
     return parameters.length > 0 ? run : this.begun(run)
@@ -447,7 +428,11 @@ export class Lease implements Connection {
       Effect.acquireRelease(
         Effect.sync(() => {
           const query = CompiledQuery.raw(sql, params as Array<unknown>)
-          return this.session.connection.streamQuery<any>(query, chunkSize)
+          return this.session.connection.streamQuery<any>(
+            // SQLite's driver only streams what it is told is a SELECT
+            this.options.dialect === "sqlite" ? { ...query, query: SelectQueryNode.create() } : query,
+            chunkSize
+          )
         }),
         (iterator) =>
           this.inTurn(Effect.promise(async () => {
@@ -491,15 +476,6 @@ export class Lease implements Connection {
       while (!(await iterator.next()).done);
     }
     await iterator.return?.()
-  }
-}
-
-/** What it throws is what its promise is rejected with. */
-const attempt = <A>(f: () => A | Promise<A>): A | Promise<A> => {
-  try {
-    return f()
-  } catch (cause) {
-    return Promise.reject(cause)
   }
 }
 

@@ -139,7 +139,7 @@ export const makeAppender = (
 
     /** In a transaction of its own. Throws SQLITE_BUSY, with nothing written, while another process writes. */
     batch(requests: ReadonlyArray<AppendRequest>, now: number): ReadonlyArray<Answer> {
-      file.checkBefore()
+      file.check()
       begin.run()
       try {
         // read within the transaction, so nobody can commit after it: if it has changed, the cached heads are stale
@@ -148,7 +148,7 @@ export const makeAppender = (
         version = current
         const answers = requests.map((request) => write(request, cached, now))
         commit.run()
-        file.checkAfter()
+        file.check()
         return answers
       } catch (error) {
         cached = noHeads()

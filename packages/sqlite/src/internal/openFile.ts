@@ -1,5 +1,4 @@
 import Sqlite from "better-sqlite3"
-import type * as Clock from "effect/Clock"
 import * as Fs from "node:fs"
 
 const quietly = { throwIfNoEntry: false } as const
@@ -27,9 +26,6 @@ const isThere = ({ dev, ino, path }: Known): boolean => {
   return found !== undefined && found.ino === ino && found.dev === dev
 }
 
-/** In nanoseconds. */
-const moment = 1_000_000n
-
 /**
  * @internal
  * A database's file, its log and the index of its log, as a connection has them open. The connection would write on into files that were
@@ -40,13 +36,9 @@ export class OpenFile {
   /** What the path leads to by now, wherever links in it lead later. */
   readonly real: string
   readonly #files: ReadonlyArray<Known>
-  readonly #clock: Clock.Clock
-  /** When they were all found at their places last, by the monotonic clock. */
-  #foundAt: bigint | undefined
 
   /** Of a connection that has just been opened, and has read something: it has all three then, and keeps them. */
-  constructor(absolutePath: string, clock: Clock.Clock) {
-    this.#clock = clock
+  constructor(absolutePath: string) {
     // SQLite puts what belongs to a file beside it, and not beside a link to it
     this.real = Fs.realpathSync(absolutePath)
     this.#files = [absolutePath, `${this.real}-wal`, `${this.real}-shm`]
@@ -59,7 +51,6 @@ export class OpenFile {
   /** A path that leads to another file, or to none. */
   lost(): string | undefined {
     for (const known of this.#files) if (!isThere(known)) return known.path
-    this.#foundAt = this.#clock.monotonicTimeNanosUnsafe()
     return undefined
   }
 
@@ -68,17 +59,8 @@ export class OpenFile {
     return this.#files.some((known) => fileAt(known.path) !== undefined && !isThere(known))
   }
 
-  /**
-   * To be called before something is written or committed, and throws where a file is lost. A file can also be lost right after any look,
-   * so one that was a moment ago will do: one transaction follows the other, and each look takes three calls of the system.
-   */
-  checkBefore(): void {
-    const now = this.#clock.monotonicTimeNanosUnsafe()
-    if (this.#foundAt === undefined || now - this.#foundAt >= moment) this.checkAfter()
-  }
-
-  /** To be called after a commit, before anybody is told of it. Throws where a file is lost. */
-  checkAfter(): void {
+  /** To be called before something is written or committed, and after a commit, before anybody is told of it. Throws where a file is lost. */
+  check(): void {
     const lost = this.lost()
     if (lost !== undefined) {
       throw new Sqlite.SqliteError(

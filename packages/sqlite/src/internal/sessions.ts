@@ -1,12 +1,12 @@
-import type { Session, SingleSession } from "@sluice/sql/adapter/Session"
-import type { DatabaseConnection } from "kysely"
+import type { Session, Sessions } from "@sluice/sql/adapter/Session"
+import { SqliteDriver } from "kysely"
 import type { Connection } from "./connection.ts"
+import { kyselyDatabase } from "./kyselyDatabase.ts"
 import type { OpenFile } from "./openFile.ts"
 import type { SameJournal } from "./sameJournal.ts"
-import { makeStatements } from "./statements.ts"
 
 /** @internal */
-export interface FileSessions extends SingleSession {
+export interface FileSessions extends Sessions {
   /** Whether nobody has the connection: what is done with it before anything else happens in the process disturbs nobody. */
   readonly isFree: () => boolean
 }
@@ -17,14 +17,8 @@ export interface FileSessions extends SingleSession {
  * anybody gets it.
  */
 export const makeSessions = (connection: Connection, file: OpenFile, journal: SameJournal): FileSessions => {
-  const statements = makeStatements(connection, file, journal)
-  const executeNow: Session["executeNow"] & {} = ({ parameters, sql }) => statements.run(sql, parameters)
-  const asKysely: DatabaseConnection = {
-    executeQuery: async (query) => executeNow(query),
-    async *streamQuery({ parameters, sql }) {
-      for (const row of statements.iterate(sql, parameters)) yield { rows: [row as any] }
-    }
-  }
+  const driver = new SqliteDriver({ database: kyselyDatabase(connection, file, journal) })
+  const made = driver.init().then(() => driver.acquireConnection())
   const clean = () => {
     if (connection.inTransaction) connection.exec("ROLLBACK")
   }
@@ -33,14 +27,13 @@ export const makeSessions = (connection: Connection, file: OpenFile, journal: Sa
   return {
     isSingle: true,
     isFree: () => lent === 0 && connection.open && !connection.inTransaction,
-    acquire: (): Session => {
+    acquire: async (): Promise<Session> => {
       // before files are looked for that were removed as they were closed
       if (!connection.open) throw Object.assign(new Error("the storage was closed"), { code: "POOL_CLOSED" })
       clean()
       lent++
       return {
-        connection: asKysely,
-        executeNow,
+        connection: await made,
         status,
         ask: async () => status(),
         release: () => {
