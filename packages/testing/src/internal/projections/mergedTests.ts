@@ -26,7 +26,6 @@ import {
   freshName,
   makeEffects,
   makeWriter,
-  mostlyWaiting,
   placeOf,
   stopped,
   whileRunning
@@ -70,7 +69,7 @@ const inFlow = [
 export const mergedTests = (
   it: It<Journal.Journal | Projection.Stores | DurableStateStore.DurableStateStore>
 ): void => {
-  describe("a projection of several sources", mostlyWaiting, () => {
+  describe("a projection of several sources", () => {
     for (const [what, deliver] of deliveries) {
       it.effect(`hands over the events of all of them, those of an entity in order, ${what}`, () =>
         Effect.gen(function*() {

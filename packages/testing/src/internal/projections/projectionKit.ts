@@ -18,9 +18,6 @@ import * as Wait from "../../Wait.ts"
 import { freshNameOf } from "../ids.ts"
 import { append, eventsOf, fresh, newEvent, readAll, request, texts } from "../kit.ts"
 
-/** @internal Tests that wait for what is done again and again in real time: several of them run at the same time. */
-export const mostlyWaiting = { concurrent: true }
-
 /** @internal */
 export const freshName = (): string => freshNameOf("projection")
 

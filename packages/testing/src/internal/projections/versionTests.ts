@@ -22,16 +22,7 @@ import type { It } from "../kit.ts"
 import { append, eventsOf, fresh, revisionOf, texts } from "../kit.ts"
 import { filtered, idOf } from "./filteredProjectionTests.ts"
 import { only } from "./historyTests.ts"
-import {
-  caughtUp,
-  freshName,
-  inState,
-  makeEffects,
-  mostlyWaiting,
-  persistent,
-  stopped,
-  whileRunning
-} from "./projectionKit.ts"
+import { caughtUp, freshName, inState, makeEffects, persistent, stopped, whileRunning } from "./projectionKit.ts"
 
 type Storage = Journal | Projection.Stores
 
@@ -132,7 +123,7 @@ const awaited = <A, E, R>(
 
 /** @internal */
 export const versionTests = (it: It<Storage>): void => {
-  describe("a version of a projection", mostlyWaiting, () => {
+  describe("a version of a projection", () => {
     for (const atLeastOnce of [false, true]) {
       it.effect(`is built beside the one that is live, and takes its place, ${atLeastOnce ? "at least" : "exactly"} once`, () =>
         Effect.gen(function*() {
