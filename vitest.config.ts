@@ -45,9 +45,9 @@ export default defineConfig({
   ssr: { resolve },
   environments: { __vitest__: { resolve } },
   test: {
-    // twice as many as there are cores: most tests wait, for deadlines of seconds, for servers and for processes, and keep a core
-    // busy for less than half of their time
-    maxWorkers: 2 * availableParallelism(),
+    // one more than there are cores, as many tests wait: for deadlines of seconds, for servers and for processes. With one more
+    // than that, what has a deadline in real time fails now and then
+    maxWorkers: availableParallelism() + 1,
     sequence: { sequencer: LongestFirst },
     // only what never ends takes so long, whatever else the machine does
     testTimeout: 180_000,
