@@ -84,6 +84,20 @@ describe("criteria", () => {
   })
 })
 
+/** A producer, and two entities of one slice in its storage, of which a consumer's filter is changed. */
+const twoOfASlice = Effect.gen(function*() {
+  const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+  const port = yield* serve(Layer.provide(carts, Layer.succeedContext(there)))
+  const [id, other] = inSlice(2) as [string, string]
+  const write = (id: string, n: number) =>
+    Effect.provide(Journal.append(Cart, { id, events: Array.from({ length: n }, () => "x") as [string] }), there)
+  const updating =
+    (projection: Projection.Projection<any, any>) =>
+    (change: (filter: EventFilter.EventFilter) => EventFilter.EventFilter) =>
+      Effect.provide(ConsumerFilter.update(projection, change, { by: "ada" }), here)
+  return { here, id, other, port, updating, write }
+})
+
 layer(Producer.quiet, { excludeTestServices: true })("a plain consumer", (it) => {
   it.effect("is sent what passes the filter of its init, and nothing of the rest", () =>
     Effect.gen(function*() {
@@ -391,11 +405,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a filtered
 
   it.effect("asks for what it has not read of an entity, and not for a long past that it has", () =>
     Effect.gen(function*() {
-      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
-      const port = yield* serve(Layer.provide(carts, Layer.succeedContext(there)))
-      const [id, other] = inSlice(2) as [string, string]
-      const write = (id: string, n: number) =>
-        Effect.provide(Journal.append(Cart, { id, events: Array.from({ length: n }, () => "x") as [string] }), there)
+      const { here, id, other, port, updating, write } = yield* twoOfASlice
       let sent = 0
       const { provider } = remote(port)
       const source = Source.make({
@@ -406,8 +416,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a filtered
       yield* run(projection, here)
       yield* write(id, 1_500)
       yield* caughtUp("long")
-      const update = (change: (filter: EventFilter.EventFilter) => EventFilter.EventFilter) =>
-        Effect.provide(ConsumerFilter.update(projection, change, { by: "ada" }), here)
+      const update = updating(projection)
       yield* update(EventFilter.excludeEntityIds(id))
       yield* write(id, 20)
       yield* write(other, 1_000)
@@ -424,11 +433,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a filtered
 
   it.effect("loses nothing of an entity that is hidden for a moment while it is asked for what was not read", () =>
     Effect.gen(function*() {
-      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
-      const port = yield* serve(Layer.provide(carts, Layer.succeedContext(there)))
-      const [id, other] = inSlice(2) as [string, string]
-      const write = (id: string, n: number) =>
-        Effect.provide(Journal.append(Cart, { id, events: Array.from({ length: n }, () => "x") as [string] }), there)
+      const { here, id, other, port, updating, write } = yield* twoOfASlice
       const { provider } = remote(port)
       const last = 321
       let hidden = 0
@@ -445,8 +450,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a filtered
       yield* run(projection, here)
       yield* write(id, 300)
       yield* caughtUp("hidden")
-      const update = (change: (filter: EventFilter.EventFilter) => EventFilter.EventFilter) =>
-        Effect.provide(ConsumerFilter.update(projection, change, { by: "ada" }), here)
+      const update = updating(projection)
       yield* update(EventFilter.excludeEntityIds(id))
       yield* write(id, 20)
       yield* write(other, 1)

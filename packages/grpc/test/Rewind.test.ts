@@ -16,6 +16,17 @@ import { append, at, Cart, carts } from "./kit/Producer.ts"
 
 const makeStorage = Layer.build(Layer.fresh(MemoryStorage.layer))
 
+/** A producer of six events, three of them after the `middle`, and the storage of a consumer. */
+const past = Effect.gen(function*() {
+  const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+  const day = Date.UTC(2020, 0, 1)
+  const write = (millis: number, id: string) => at(day + millis)(Effect.provide(append(id, [`${millis}`]), there))
+  for (const id of ["a", "b", "quiet"]) yield* write(1000, id)
+  for (const id of ["a", "b", "a"]) yield* write(2000, id)
+  const port = yield* Producer.serve(Layer.provide(carts, Layer.succeedContext(there)), { port: 0 })
+  return { here, port, middle: Timestamp.fromMillis(day + 1500) }
+})
+
 const begin = (name: string, address: string | number, since: number) => {
   const handled: Array<string> = []
   const projection = remote(address).pipe(
@@ -29,12 +40,7 @@ const begin = (name: string, address: string | number, since: number) => {
 layer(Producer.quiet, { excludeTestServices: true })("a projection of another service's stream", (it) => {
   it.effect("that is rewound to a time knows from the producer which events come again", () =>
     Effect.gen(function*() {
-      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
-      const day = Date.UTC(2020, 0, 1)
-      const write = (millis: number, id: string) => at(day + millis)(Effect.provide(append(id, [`${millis}`]), there))
-      for (const id of ["a", "b", "quiet"]) yield* write(1000, id)
-      for (const id of ["a", "b", "a"]) yield* write(2000, id)
-      const port = yield* Producer.serve(Layer.provide(carts, Layer.succeedContext(there)), { port: 0 })
+      const { here, middle, port } = yield* past
       const handled: Array<string> = []
       const projection = remote(port).pipe(
         Projection.exactlyOnce("rewound", (envelope) => Effect.sync(() => void handled.push(shortly(envelope)))),
@@ -44,7 +50,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of another se
         yield* Layer.build(Projection.layer(projection))
         yield* ProjectionStatus.caughtUp("rewound")
         assert.strictEqual(handled.splice(0).length, 6)
-        const since = { since: Timestamp.fromMillis(day + 1500) }
+        const since = { since: middle }
         for (
           const rewind of [
             Projection.rewind(projection, since),
@@ -63,30 +69,22 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of another se
 
   it.effect("that begins at a time asks the producer for nothing older, be that ours or Akka's", () =>
     Effect.gen(function*() {
-      const [there, here] = yield* Effect.all([makeStorage, makeStorage])
-      const day = Date.UTC(2020, 0, 1)
-      const write = (millis: number, id: string) => at(day + millis)(Effect.provide(append(id, [`${millis}`]), there))
-      for (const id of ["a", "b", "quiet"]) yield* write(1000, id)
-      for (const id of ["a", "b", "a"]) yield* write(2000, id)
-      const port = yield* Producer.serve(Layer.provide(carts, Layer.succeedContext(there)), { port: 0 })
+      const { here, middle, port } = yield* past
       const akka = yield* AkkaProducer.make()
       const old = akka.append("a", 100)
       akka.append("quiet", 2)
-      const ours = begin("ours", port, (day + 1500) * 1000)
+      const ours = begin("ours", port, middle)
       const akkas = begin("akkas", akka.address, old[89]!.timestamp)
       // the second time it goes on where it was
       for (const n of [1, 2]) {
+        akka.write("a", 1)
         yield* Effect.gen(function*() {
           yield* ours.running
           yield* akkas.running
           yield* Wait.until("Akka's", () => akkas.handled.length >= 13 + n)
           yield* ProjectionStatus.caughtUp("ours")
           if (n === 1) assert.sameMembers(ours.handled.splice(0), ["a 2 2000", "a 3 2000", "b 2 2000"])
-        }).pipe(
-          (running) => Effect.andThen(Effect.sync(() => void akka.write("a", 1)), running),
-          Effect.provide(here),
-          Effect.scoped
-        )
+        }).pipe(Effect.provide(here), Effect.scoped)
       }
       assert.deepStrictEqual(ours.handled, [])
       const numbers = akkas.handled.filter((_) => _.startsWith("a ")).map((_) => Number(_.split(" ")[1]))
