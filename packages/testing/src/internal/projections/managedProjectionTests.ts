@@ -129,8 +129,8 @@ export const managedProjectionTests = (it: It<Journal.Journal | Projection.Store
         const name = freshName()
         const [a, b] = idsOfSlice(type, 7, 2) as [string, string]
         const { timestamp: before } = yield* append(type, a, texts(2))
-        yield* append(type, "old", texts(1))
-        yield* laterThan(before)
+        const { timestamp: newestOld } = yield* append(type, "old", texts(1))
+        yield* laterThan(newestOld)
         const { timestamp: since } = yield* append(type, a, texts(1))
         yield* append(type, b, texts(1))
         const handled: Array<string> = []
