@@ -83,6 +83,8 @@ export interface WorkerReport {
   readonly eta: number | undefined
   readonly restarts: number
   readonly filterVersion: number | undefined
+  /** How many events it has yet to look through once more; undefined before it has begun. */
+  readonly pastLag: number | undefined
   /** What it has failed with last, also if it goes on since. */
   readonly failure: ReportedFailure | undefined
   /** Where it does not get on, if it has not done so for a while. */

@@ -45,6 +45,11 @@ export interface ReportedWorker {
   readonly restarts: number
   /** The version of its stream's filter that it goes by. */
   readonly filterVersion: number | undefined
+  /**
+   * How many events it has yet to look through for earlier ones that a change of its filter has included, with the history `"now"`, or that are to be repaired; they are no
+   * part of its lag. 0 if there are none, undefined if that is not known.
+   */
+  readonly pastLag: number | undefined
   /** When its process has given a sign of life last, by the clock of the database. */
   readonly at: Timestamp
 }

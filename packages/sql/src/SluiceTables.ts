@@ -311,6 +311,8 @@ export interface WorkerTable {
   readonly eta_millis: number | null
   readonly restarts: number
   readonly filter_version: number | null
+  /** How many events it has yet to look through once more; null if that is not known. */
+  readonly past_lag: number | null
   readonly error_tag: string | null
   readonly error: string | null
   /** The event that it has failed on. */

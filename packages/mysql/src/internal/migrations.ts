@@ -366,4 +366,12 @@ export const migrations: ReadonlyArray<Migration> = [{
       `ALTER TABLE ${table("sluice_worker")} ADD COLUMN stuck_slice SMALLINT, ADD COLUMN stuck_since BIGINT`
     )
   ]
+}, {
+  name: "how much of the past workers have yet to look through once more",
+  statements: ({ table }) => [
+    ...unless(
+      { table: table("sluice_worker"), column: "past_lag" },
+      `ALTER TABLE ${table("sluice_worker")} ADD COLUMN past_lag BIGINT`
+    )
+  ]
 }]

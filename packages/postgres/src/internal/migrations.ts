@@ -335,4 +335,7 @@ export const migrations = (schema: string | undefined): ReadonlyArray<Migration>
   name: "appends that look for heads from where they are known to be",
   // processes that still run with an earlier version append with the function of that, sluice_append, under the same locks
   statements: (names) => [appendFunction(names, schema)]
+}, {
+  name: "how much of the past workers have yet to look through once more",
+  statements: ({ table }) => [`ALTER TABLE ${table("sluice_worker")} ADD COLUMN past_lag bigint`]
 }]

@@ -44,6 +44,7 @@ const workerColumns = [
   "eta_millis",
   "restarts",
   "filter_version",
+  "past_lag",
   "error_tag",
   "error",
   "error_persistence_id",
@@ -156,7 +157,7 @@ const known = (n: number | undefined): number | null => n === undefined ? null :
 
 const toRow = (
   { incarnation }: Owner,
-  { eta, failure, filterVersion, key, lag, range, rate, restarts, revision, state, stuck, timeLag }: NewReport,
+  { eta, failure, filterVersion, key, lag, pastLag, range, rate, restarts, revision, state, stuck, timeLag }: NewReport,
   now: RawBuilder<number>
 ) => ({
   incarnation,
@@ -171,6 +172,7 @@ const toRow = (
   eta_millis: known(eta),
   restarts: integer(restarts),
   filter_version: known(filterVersion),
+  past_lag: known(pastLag),
   error_tag: failure?.tag ?? null,
   error: failure?.message ?? null,
   error_persistence_id: failure?.event?.persistenceId ?? null,
@@ -201,6 +203,7 @@ const toReport = (
   eta: row.eta_millis ?? undefined,
   restarts: row.restarts,
   filterVersion: row.filter_version ?? undefined,
+  pastLag: row.past_lag ?? undefined,
   failure: row.error_tag === null ? undefined : {
     tag: row.error_tag,
     message: row.error!,

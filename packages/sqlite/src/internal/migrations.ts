@@ -307,4 +307,7 @@ export const migrations: ReadonlyArray<Migration> = [{
     `ALTER TABLE ${table("sluice_worker")} ADD COLUMN stuck_slice INTEGER`,
     `ALTER TABLE ${table("sluice_worker")} ADD COLUMN stuck_since INTEGER`
   ]
+}, {
+  name: "how much of the past workers have yet to look through once more",
+  statements: ({ table }) => [`ALTER TABLE ${table("sluice_worker")} ADD COLUMN past_lag INTEGER`]
 }]

@@ -31,7 +31,10 @@ export const buildingRange = SliceRange.full
 export const buildingReport = (
   waits: boolean,
   tries: number
-): Pick<NewReport, "state" | "revision" | "lag" | "timeLag" | "rate" | "eta" | "restarts" | "filterVersion"> => ({
+): Pick<
+  NewReport,
+  "state" | "revision" | "lag" | "timeLag" | "rate" | "eta" | "restarts" | "filterVersion" | "pastLag"
+> => ({
   state: tries > 0 ? "Restarting" : "Running",
   revision: undefined,
   lag: undefined,
@@ -39,7 +42,8 @@ export const buildingReport = (
   rate: 0,
   eta: undefined,
   restarts: tries,
-  filterVersion: undefined
+  filterVersion: undefined,
+  pastLag: undefined
 })
 
 /** @internal Whether it is a process that builds a version of which a report is, and not a worker. */

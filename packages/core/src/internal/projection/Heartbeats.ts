@@ -319,7 +319,7 @@ const judge = (reported: Reported, heads: Offsets | undefined, at: number): void
 }
 
 const draftOf = ({ lag, pace, standstill, worker: { key, range, reading } }: Reported, now: number): Draft => {
-  const { lastFailure, status: { filterVersion, handled, restarts, revision, state } } = reading
+  const { lastFailure, status: { filterVersion, handled, pastLag, restarts, revision, state } } = reading
   pace.handles(handled, now / 1000)
   // its source is not asked each time where there are many
   standstill.look(reading, undefined, now)
@@ -336,6 +336,7 @@ const draftOf = ({ lag, pace, standstill, worker: { key, range, reading } }: Rep
     eta: isLagKnown ? pace.eta : undefined,
     restarts,
     filterVersion,
+    pastLag: revision === undefined ? undefined : pastLag,
     failure: lastFailure && { ...reportedFailure(lastFailure.failure), at: lastFailure.at },
     // what is only behind for a moment is nothing to store
     stuck: stuck !== undefined && now - stuck.since >= stuckAfter ? stuck : undefined

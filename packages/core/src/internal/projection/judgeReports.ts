@@ -30,6 +30,7 @@ const toWorker = (report: StoredReport): ReportedWorker => {
     key,
     lag,
     owner,
+    pastLag,
     range,
     rate,
     restarts,
@@ -56,6 +57,7 @@ const toWorker = (report: StoredReport): ReportedWorker => {
     stuck,
     restarts,
     filterVersion,
+    pastLag: isRewound ? undefined : pastLag,
     at
   }
 }
@@ -67,5 +69,6 @@ const unknown = (report: StoredReport): ReportedWorker => ({
   timeLag: undefined,
   rate: undefined,
   eta: undefined,
-  stuck: undefined
+  stuck: undefined,
+  pastLag: undefined
 })

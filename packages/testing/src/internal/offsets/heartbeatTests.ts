@@ -49,7 +49,14 @@ export const heartbeatTests = (it: It<Journal.Journal | Projection.Stores>): voi
         const failure = { tag: "Broken", message: "no\n\"way\" 😀", event, age: 2_000 }
         yield* revisionOf(key)
         yield* beat(owner, [
-          reportOf(key, { range: high, state: "Stopped", filterVersion: 3, failure, stuck: { slice, age: 70_000 } }),
+          reportOf(key, {
+            range: high,
+            state: "Stopped",
+            filterVersion: 3,
+            pastLag: 40,
+            failure,
+            stuck: { slice, age: 70_000 }
+          }),
           reportOf(key, {
             range: low,
             state: "Starting",
@@ -78,6 +85,7 @@ export const heartbeatTests = (it: It<Journal.Journal | Projection.Stores>): voi
             eta: undefined,
             restarts: 1,
             filterVersion: undefined,
+            pastLag: undefined,
             failure: undefined,
             stuck: undefined,
             interval: minute,
@@ -101,6 +109,7 @@ export const heartbeatTests = (it: It<Journal.Journal | Projection.Stores>): voi
           rate: 1.5,
           eta: 8_000,
           filterVersion: 3,
+          pastLag: 40,
           failure: { ...stored, at: failed.at },
           stuck: { slice, since }
         })

@@ -14,6 +14,7 @@ export const reportOf = (key: OffsetKey, change?: Partial<Heartbeats.NewReport>)
   eta: 8_000,
   restarts: 1,
   filterVersion: undefined,
+  pastLag: undefined,
   failure: undefined,
   stuck: undefined,
   ...change
