@@ -260,7 +260,8 @@ export type LagError = ProjectionNotRunning | SourceFailed | OtherLag | OffsetsD
  * counts the positions between the offsets that are stored now and the newest ones of the source, also right after a
  * rewind. Of a source without positions {@link timeLag} is known in its place. Of several sources it is the sum, and fails if one of them has no
  * positions, or does not answer; `{ projection, source }` asks for that of one. It is 0 while a placement gives this process none of the workers: the
- * sum over all processes is that of the projection.
+ * sum over all processes is that of the projection. Fails with `ProjectionNotRunning` while it is not known
+ * which workers are this process's.
  *
  * @category getters
  * @since 0.1.0

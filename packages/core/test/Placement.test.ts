@@ -205,6 +205,26 @@ describe("Placement", () => {
     })
   )
 
+  test(
+    "that has not answered yet tells nobody that a process has handled its share",
+    Effect.gen(function*() {
+      const { answer, placement } = makePlacement()
+      const { projection } = makeLives()
+      yield* write("a", "one")
+      yield* Effect.forkScoped(Effect.provideService(start(projection), Placement.Placement, placement))
+      yield* after(10_000)
+      for (const asked of [Effect.asVoid(ProjectionStatus.lag("notes")), ProjectionStatus.caughtUp("notes")]) {
+        assert.strictEqual(
+          (yield* Effect.flip<void, { readonly _tag: string }, never>(asked))._tag,
+          "ProjectionNotRunning"
+        )
+      }
+      yield* answer(4)
+      assert.strictEqual(yield* ProjectionStatus.lag("notes"), 0)
+      yield* ProjectionStatus.caughtUp("notes")
+    })
+  )
+
   it.effect("that gives a process no workers is told of at the start, and the process has handled its share", () =>
     Effect.gen(function*() {
       const logged: Array<string> = []

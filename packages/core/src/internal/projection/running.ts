@@ -163,8 +163,15 @@ const beginPlaced = Effect.fnUntraced(function*(
   // where it takes longer, there are no workers until then
   yield* Option.match(first, { onNone: () => change(target), onSome: apply })
   if (target.assigned.size < target.workers) yield* begun
-  // it ends before its workers leave the registry
-  yield* registry.place(name, projection.sources.map(({ provider }) => provider.key))
+  // Before the placement has answered, nobody knows whether the workers are another process's, which would be behind nothing here. It ends before its
+  // workers leave the registry
+  let isPlaced = false
+  const place = Effect.suspend(() => {
+    if (isPlaced) return Effect.void
+    isPlaced = true
+    return registry.place(name, projection.sources.map(({ provider }) => provider.key))
+  })
+  if (Option.isSome(first)) yield* place
   for (const { set, shared } of opened) {
     yield* set.report
     yield* Effect.forkScoped(set.announce(target.workers), { startImmediately: true })
@@ -180,6 +187,7 @@ const beginPlaced = Effect.fnUntraced(function*(
     const next = yield* Queue.take(newest)
     yield* begun
     yield* apply(next)
+    yield* place
     const after = rangesOf(next)
     if (textOf(before) !== textOf(after)) yield* tell(name, next.workers, after)
   })
