@@ -7,6 +7,7 @@ import * as EventFilter from "@sluice/core/EventFilter"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as EventConsumer from "@sluice/grpc/EventConsumer"
@@ -93,8 +94,8 @@ const twoOfASlice = Effect.gen(function*() {
     Effect.provide(Journal.append(Cart, { id, events: Array.from({ length: n }, () => "x") as [string] }), there)
   const updating =
     (projection: Projection.Projection<any, any>) =>
-    (change: (filter: EventFilter.EventFilter) => EventFilter.EventFilter) =>
-      Effect.provide(ConsumerFilter.update(projection, change, { by: "ada" }), here)
+    (change: (filter: EventFilter.EventFilter) => EventFilter.EventFilter, history?: ConsumerFilter.HistoryPolicy) =>
+      Effect.provide(ConsumerFilter.update(projection, change, { by: "ada", history }), here)
   return { here, id, other, port, updating, write }
 })
 
@@ -460,6 +461,75 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a filtered
       yield* caughtUp("hidden")
       assert.strictEqual((yield* Effect.provide(effectsOf(id), here)).length, last)
       assert.isAbove(hidden, 0)
+    }))
+
+  /** As the source shows the events of an entity, but for a moment: only its last ones, while it is looked for which were handled. */
+  const hiding = (port: number, last: number) => {
+    const { provider } = remote(port)
+    let hidden = 0
+    const source = Source.make({
+      ...provider,
+      entity: (persistenceId, from, to) => {
+        if (to >= last) return provider.entity(persistenceId, from, to)
+        hidden++
+        return Stream.empty
+      }
+    })
+    return { source, hidden: () => hidden }
+  }
+
+  it.effect("loses nothing of an entity that is hidden for a moment while it is looked for what a change has given up of it, and brings that not either", () =>
+    Effect.gen(function*() {
+      const { here, id, other, port, updating, write } = yield* twoOfASlice
+      const { hidden, source } = hiding(port, 340)
+      const projection = Projection.exactlyOnce("given-up", record)(source)
+      yield* run(projection, here)
+      yield* write(id, 300)
+      yield* caughtUp("given-up")
+      const update = updating(projection)
+      yield* update(EventFilter.excludeEntityIds(id))
+      yield* write(id, 20)
+      yield* write(other, 1)
+      yield* caughtUp("given-up")
+      yield* update(() => EventFilter.passAll, "none")
+      yield* update(EventFilter.excludeEntityIds(id))
+      yield* write(id, 20)
+      yield* write(other, 1)
+      yield* caughtUp("given-up")
+      yield* update(() => EventFilter.passAll)
+      yield* write(id, 1)
+      yield* caughtUp("given-up")
+      const numbers = (yield* Effect.provide(effectsOf(id), here)).map((text) => parseInt(text))
+      assert.deepStrictEqual(numbers.slice(300), Array.from({ length: 21 }, (_, i) => 321 + i))
+      assert.isAbove(hidden(), 0)
+    }))
+
+  it.effect("loses nothing after a rewind of an entity that is hidden for a moment while it is looked for what comes again", () =>
+    Effect.gen(function*() {
+      const { here, id, other, port, updating, write } = yield* twoOfASlice
+      const { hidden, source } = hiding(port, 340)
+      const projection = Projection.exactlyOnce("rewound", record)(source)
+      yield* run(projection, here)
+      // in the mode per entity from the beginning
+      yield* write(other, 1)
+      const update = updating(projection)
+      yield* caughtUp("rewound")
+      yield* update(EventFilter.excludeEntityIds(other))
+      yield* write(other, 1)
+      yield* write(id, 310)
+      const { timestamp } = yield* write(id, 1)
+      yield* write(id, 29)
+      yield* caughtUp("rewound")
+      yield* update(EventFilter.excludeEntityIds(id))
+      yield* Effect.provide(ProjectionManagement.rewind("rewound", { since: timestamp }), here)
+      yield* write(other, 1)
+      yield* caughtUp("rewound")
+      yield* update(() => EventFilter.passAll)
+      yield* write(id, 1)
+      yield* caughtUp("rewound")
+      const numbers = (yield* Effect.provide(effectsOf(id), here)).map((text) => parseInt(text))
+      assert.deepStrictEqual(numbers.slice(340), numbers.slice(310, 340).concat(341))
+      assert.isAbove(hidden(), 0)
     }))
 
   it.effect("gives up the past of a topic by the prefix that its producer has for topics", () =>

@@ -1,8 +1,10 @@
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { EncodedEnvelope, Place } from "../../Envelope.ts"
+import type { PersistenceId } from "../../PersistenceId.ts"
+import { make as sequenceNumber } from "../../SequenceNumber.ts"
 import { type Provider, SourceTimeout } from "../../Source.ts"
 
 /** @internal For how long a source may take for an answer, in milliseconds. */
@@ -43,6 +45,18 @@ export const fetch = <E, R>(
     to === sequenceNumber ? Effect.map(Stream.runCollect(events), Arr.head) : Stream.runHead(events)
   )
 }
+
+/** @internal The first event of an entity from one number to another, as its source has it now; undefined if there is none. */
+export const firstOf = <E, R>(
+  provider: Provider<any, E, R>,
+  persistenceId: PersistenceId,
+  from: number,
+  to = from
+): Effect.Effect<EncodedEnvelope | undefined, E | SourceTimeout, R> =>
+  Effect.map(
+    fetch(provider, { persistenceId, sequenceNumber: sequenceNumber(from) }, sequenceNumber(to)),
+    Option.getOrUndefined
+  )
 
 /**
  * @internal

@@ -1,5 +1,4 @@
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { EncodedEnvelope } from "../../Envelope.ts"
@@ -9,7 +8,7 @@ import { EventWithheld } from "../../Source.ts"
 import type { Timestamp } from "../../Timestamp.ts"
 import { deliver } from "./deliver.ts"
 import { logGone } from "./entities.ts"
-import { fetch, inTime } from "./fetch.ts"
+import { firstOf, inTime } from "./fetch.ts"
 import type { Held } from "./HeldBack.ts"
 import { lastBefore } from "./lastBefore.ts"
 import { type Repairing, untilRead } from "./repairs.ts"
@@ -52,8 +51,7 @@ const fill = (self: Repairing, first: Held, from: number, to: number): Effect.Ef
 }
 
 /**
- * Goes past what a change of the filter has given up of an entity, before an event of it. Returns the first number that is missing then. A source that
- * does not show the event any more hides all of them, which does not make them old.
+ * Goes past what a change of the filter has given up of an entity, before an event of it. Returns the first number that is missing then.
  */
 const goPastGivenUp = Effect.fnUntraced(function*(
   self: Repairing,
@@ -64,16 +62,12 @@ const goPastGivenUp = Effect.fnUntraced(function*(
   const { handling: { projection: { source: { provider } } }, reading } = self
   const { persistenceId, sequenceNumber: number } = first
   // in most cases all or nothing of it is as old
-  const oldest = yield* fetch(provider, { persistenceId, sequenceNumber: sequenceNumber(from) })
-  if (oldest._tag === "Some" && oldest.value.timestamp >= givenUp) return from
-  const [newest] = yield* Stream.runCollect(shown(self, first, number - 1))
-  let last = number - 1
-  if (newest === undefined || newest.timestamp >= givenUp) {
-    last = (yield* lastBefore(provider, persistenceId, last, ({ timestamp }) => timestamp < givenUp)).last
-    yield* Stream.runDrain(shown(self, first, number))
-  }
+  const oldest = yield* firstOf(provider, persistenceId, from)
+  if (oldest !== undefined && oldest.timestamp >= givenUp) return from
+  const last = yield* lastBefore(provider, persistenceId, number - 1, ({ timestamp }) => timestamp < givenUp)
+  if (last < from) return from
   reading.complete({ persistenceId, sequenceNumber: sequenceNumber(last + 1) })
-  return Math.max(from, last + 1)
+  return last + 1
 })
 
 /** Finds out up to which number the events of an entity were handled that a rewind does not have come again. */
@@ -84,7 +78,7 @@ const findLast = (
 ): Effect.Effect<void, unknown, any> =>
   Effect.map(
     lastBefore(provider, persistenceId, Math.min(last, number - 1), ({ timestamp }) => timestamp < since),
-    (found) => reading.complete({ persistenceId, sequenceNumber: sequenceNumber(found.last + 1) })
+    (found) => reading.complete({ persistenceId, sequenceNumber: sequenceNumber(found + 1) })
   )
 
 /** So many events of an entity are rather read again than asked for which of them were not read yet. */
@@ -102,28 +96,33 @@ const findMissing = Effect.fnUntraced(function*(
   const { persistenceId, sequenceNumber: number, slice } = first
   // where nothing was read before its slice left something out, no predecessor proves anything
   if (reading.completeUpTo(slice) === 0) return 1
-  const event = (n: number) =>
-    Effect.map(fetch(provider, { persistenceId, sequenceNumber: sequenceNumber(n) }), Option.getOrUndefined)
   // one that is not there is gone, or is hidden
-  const predecessor = (yield* event(number - 1)) ?? (yield* Stream.runCollect(shown(self, first, number - 1)))[0]
+  const predecessor = (yield* firstOf(provider, persistenceId, number - 1)) ??
+    (yield* Stream.runCollect(shown(self, first, number - 1)))[0]
   if (reading.proves(slice, predecessor)) return number
   if (number <= few) return 1
-  const oldest = yield* event(1)
+  const oldest = yield* firstOf(provider, persistenceId, 1)
   const wasRead = (event: EncodedEnvelope) => reading.proves(slice, event)
   if (oldest !== undefined && !wasRead(oldest)) return 1
-  // those that are not there may be hidden for a moment, which proves nothing
-  return (yield* lastBefore(provider, persistenceId, number - 2, wasRead)).seen + 1
+  return (yield* lastBefore(provider, persistenceId, number - 2, wasRead)) + 1
 })
 
 const get = (self: Repairing, first: Held, from: number, to: number): Effect.Effect<void, unknown, any> => {
-  const { reading } = self
-  const { persistenceId } = first
+  const { givenUp = 0, reading } = self
+  const { persistenceId, slice } = first
+  let lastGivenUp = 0
   const goPast = Effect.fnUntraced(function*(from: number, to: number) {
     yield* untilRead(self, persistenceId, from - 1)
-    yield* logGone(persistenceId, from, to)
+    // what is given up, or was handled before a rewind, is not lost
+    const known = Math.max(lastGivenUp, reading.rewound(persistenceId, slice)?.last ?? 0)
+    if (to - 1 > known) yield* logGone(persistenceId, from, to)
     reading.complete({ persistenceId, sequenceNumber: sequenceNumber(to) })
   })
-  const events = Stream.filter(shown(self, first, from), ({ sequenceNumber }) => sequenceNumber <= to)
+  const events = Stream.filter(shown(self, first, from), ({ sequenceNumber, timestamp }) => {
+    const isGivenUp = timestamp < givenUp
+    if (isGivenUp) lastGivenUp = sequenceNumber
+    return sequenceNumber <= to && !isGivenUp
+  })
   return deliver(self, persistenceId, from, to, events, goPast)
 }
 

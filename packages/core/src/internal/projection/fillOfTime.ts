@@ -7,7 +7,7 @@ import { make as sequenceNumber, type SequenceNumber } from "../../SequenceNumbe
 import { EntityNotServed, type Feed } from "../../Source.ts"
 import type { Timestamp } from "../../Timestamp.ts"
 import { deliver } from "./deliver.ts"
-import { fetch, inTime, orTimeout, patience } from "./fetch.ts"
+import { firstOf, inTime, orTimeout, patience } from "./fetch.ts"
 import type { Held } from "./HeldBack.ts"
 import { type Repairing, untilRead } from "./repairs.ts"
 import type { TimestampReading } from "./TimestampReading.ts"
@@ -73,10 +73,9 @@ const written = (
   persistenceId: PersistenceId,
   number: number
 ): Effect.Effect<Timestamp | undefined, unknown, any> => {
-  const place = { persistenceId, sequenceNumber: sequenceNumber(number) }
   return provider.written === undefined
-    ? Effect.map(fetch(provider, place), (found) => Option.getOrUndefined(found)?.timestamp)
-    : orTimeout(provider, provider.written(place.persistenceId, place.sequenceNumber))
+    ? Effect.map(firstOf(provider, persistenceId, number), (found) => found?.timestamp)
+    : orTimeout(provider, provider.written(persistenceId, sequenceNumber(number)))
 }
 
 /** Gets events of an entity in one request. */
