@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { EventFilter } from "./EventFilter.ts"
+import { compile, diff, EventFilter, explain, type Subject } from "./EventFilter.ts"
 import * as ExpectedError from "./ExpectedError.ts"
 import { timestamps } from "./Feed.ts"
 import { covers, type GivenUp, includesNothing, type Inclusion, maxChanges } from "./GivenUp.ts"
@@ -23,6 +23,7 @@ import { quote } from "./internal/quote.ts"
 import { InvalidInput } from "./InvalidInput.ts"
 import type { Offset } from "./Offset.ts"
 import type { OffsetKey } from "./OffsetStore.ts"
+import type { PersistenceId } from "./PersistenceId.ts"
 import type { Position } from "./Position.ts"
 import {
   type CommandError,
@@ -588,6 +589,27 @@ const givingUp = Effect.fnUntraced(function*(
   return { insteadOf: versionsOf(true) }
 })
 
+/** Says which entities a change excludes by their ids that its filter includes all the same, whatever tags their events have. */
+const warnOfOverruled = (
+  before: EventFilter | undefined,
+  { by, filter, source, version }: FilterVersion
+): Effect.Effect<void> => {
+  const ids = before === undefined ? filter.excludeEntityIds : diff(before, filter).added.excludeEntityIds
+  if (ids.length === 0) return Effect.void
+  const subject = (id: string): Subject => ({ persistenceId: `entity|${id}` as PersistenceId, tags: [] })
+  const passes = compile(filter)
+  const overruled = ids.filter((id) => passes(subject(id)))
+  const [first] = overruled
+  if (first === undefined) return Effect.void
+  const others = overruled.length === 1 ? "" : `, and ${overruled.length - 1} more`
+  return Effect.logWarning(
+    `${quote(by)} excludes the entity ${
+      quote(first)
+    }${others} in version ${version} of the filter of '${source}', which includes it all the same. ` +
+      `An event of it ${explain(filter)(subject(first))}`
+  )
+}
+
 const storeChange = Effect.fnUntraced(function*<E>(
   source: string,
   { by, history = "nextEvent", reason = "" }: UpdateOptions,
@@ -599,20 +621,23 @@ const storeChange = Effect.fnUntraced(function*<E>(
 > {
   const filters = yield* ConsumerFilter
   let givesUp: NewVersion["givesUp"]
+  let earlier: EventFilter | undefined
   if (history !== "nextEvent" && (yield* hasNoPositions(source))) {
     return yield* new HistoryNotSupported({ source, history })
   }
   const storing = filters.store(
     source,
-    (newest) =>
+    (found) =>
       Effect.gen(function*() {
-        const { version } = newest!
-        const filter = yield* next(newest!)
-        const before = yield* unlessUnreadable(newest!.filter)
+        const { version } = found!
+        const newest = { ...found!, filter: yield* Effect.cached(found!.filter) }
+        const filter = yield* next(newest)
+        const before = yield* unlessUnreadable(newest.filter)
+        earlier = before
         // what was passed over may be asked for without a change
         if (history !== "now" && before !== undefined && isSame(filter, before)) return undefined
         givesUp = history === "none"
-          ? yield* givingUp(source, { version: version + 1, before: yield* newest!.filter, after: filter })
+          ? yield* givingUp(source, { version: version + 1, before: yield* newest.filter, after: filter })
           : undefined
         return { filter, by, reason, history, restarts: true, givesUp }
       }).pipe(Effect.provideService(ConsumerFilter, filters))
@@ -620,6 +645,7 @@ const storeChange = Effect.fnUntraced(function*<E>(
   const stored = yield* paced(source, ({ isNew }) => isNew, storing, filters.afterCommit)
   if (stored.isNew) {
     if (givesUp !== undefined) yield* filters.afterCommit(warnOfLoss(stored.newest!))
+    yield* filters.afterCommit(warnOfOverruled(earlier, stored.newest!))
     yield* filters.afterCommit(outlive(stored))
   }
   return stored.newest!

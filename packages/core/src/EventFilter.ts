@@ -277,6 +277,21 @@ export const excludeTags: (...tags: ReadonlyArray<string>) => (self: EventFilter
 /**
  * Excludes the events of these entities. Of a replicated entity it is the id without its replica. Throws a `RangeError` for an empty id.
  *
+ * **Gotchas**
+ *
+ * Those events of them pass all the same that anything includes: by the id, by an expression, by a tag. {@link without} takes that away, and {@link explain} says what it
+ * is.
+ *
+ * **Example** (A large cart that is not wanted)
+ *
+ * ```ts
+ * import { EventFilter, PersistenceId } from "@sluice/core"
+ *
+ * const filter = EventFilter.excludeAll.pipe(EventFilter.includeTags("large"), EventFilter.excludeEntityIds("c-17"))
+ * EventFilter.explain(filter)({ persistenceId: PersistenceId.make("cart", "c-17"), tags: ["large"] })
+ * // => 'passes: excluded by the entity id "c-17", but included by the tag "large". That its entity id is excluded makes no difference: take away what includes it'
+ * ```
+ *
  * @category combinators
  * @since 0.1.0
  */
@@ -628,7 +643,7 @@ const ofWholeTag = (topics: ReadonlyArray<string>, prefix: string, { tags }: Sub
 
 /**
  * Says in words why an event passes the filter, or why it does not. Where a criterion has a whole persistence id, or the prefix of topics, and would
- * mean the event without it, it says that as well.
+ * mean the event without it, it says that as well, and where an entity is excluded by its id, and included all the same.
  *
  * **Example** (Why an event did not come)
  *
@@ -647,6 +662,7 @@ const ofWholeTag = (topics: ReadonlyArray<string>, prefix: string, { tags }: Sub
 export const explain = (self: EventFilter, options: Options = {}): (subject: Subject) => string => {
   const exclude = excluding(self)
   const include = including(self, options)
+  const isExcludedById = ofEntity(self.excludeEntityIds)
   const { topicPrefix = defaultTopicPrefix } = options
   return (subject) => {
     const excluded = reasonOf(exclude, subject)
@@ -654,7 +670,14 @@ export const explain = (self: EventFilter, options: Options = {}): (subject: Sub
       return hinted("passes: nothing excludes it", ofWholeId(self.excludeEntityIds, self.excludeMatching, subject))
     }
     const included = reasonOf(include, subject)
-    if (included !== undefined) return `passes: excluded by ${excluded}, but included by ${included}`
+    if (included !== undefined) {
+      return hinted(
+        `passes: excluded by ${excluded}, but included by ${included}`,
+        isExcludedById(PersistenceId.entityId(subject.persistenceId)) === undefined
+          ? undefined
+          : "That its entity id is excluded makes no difference: take away what includes it"
+      )
+    }
     return hinted(
       `kept back: excluded by ${excluded}, and nothing includes it`,
       ofWholeId(idsOf(self.includeEntityIds), self.includeMatching, subject) ??

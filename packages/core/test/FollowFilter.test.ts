@@ -104,3 +104,24 @@ it.live("a change that gives up the past of a stream is told of once, with who h
     assert.strictEqual(lines.length, 1)
     for (const part of ["\"ada\"", "'stream:note'", "version 4", "rewind"]) assert.include(lines[0], part)
   }).pipe(Effect.provide(memory)))
+
+it.live("a change is told of once that excludes an entity by its id which the filter includes all the same", () =>
+  Effect.gen(function*() {
+    const lines: Array<string> = []
+    const logger = Logger.make(({ logLevel, message }) => void (logLevel === "Warn" && lines.push(String(message))))
+    const notes = filteredBy(EventFilter.excludeAll.pipe(EventFilter.includeEntityIds("n-1", "n-2")))
+    const excludes = (...ids: ReadonlyArray<string>) =>
+      ConsumerFilter.update(notes, EventFilter.excludeEntityIds(...ids), { by: "ada" })
+    yield* Effect.gen(function*() {
+      yield* excludes("n-3")
+      yield* ConsumerFilter.update(notes, EventFilter.includeTags("large"), { by: "ada" })
+      assert.deepStrictEqual(lines, [])
+      yield* excludes("n-1", "n-2", "n-3")
+      yield* excludes("n-4")
+    }).pipe(Effect.provide(Logger.layer([logger])))
+    assert.deepStrictEqual(lines, [
+      "\"ada\" excludes the entity \"n-1\", and 1 more in version 4 of the filter of 'stream:note', which includes it all the same. An event of it " +
+      "passes: excluded by the entity id \"n-1\", but included by the entity id \"n-1\". That its entity id is excluded makes no difference: take away " +
+      "what includes it"
+    ])
+  }).pipe(Effect.provide(memory)))

@@ -15,6 +15,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import { read, received, remote } from "./kit/Consumer.ts"
+import * as FakeProducer from "./kit/FakeProducer.ts"
 import { append, Cart, CartEvents, carts, logging, quiet, serve } from "./kit/Producer.ts"
 
 const replica = { id: "münchen", replicas: ["münchen", "us"] }
@@ -35,6 +36,32 @@ const calls = (port: number, producerReplica: string) => {
     entity: Stream.runCollect(provider.entity(id, one, one))
   }
 }
+
+describe("what a replica says of how far it is", () => {
+  for (
+    const [name, filter, isRead] of [
+      ["is read with its filter", { excludeTags: ["test"] }, true],
+      // it may exclude
+      ["is refused where its filter has a criterion of a later release", {
+        excludeTags: ["test"],
+        excludeTopics: ["home/#"]
+      }, false]
+    ] as const
+  ) {
+    it.live(name, () =>
+      Effect.gen(function*() {
+        const address = yield* FakeProducer.make({
+          latestEventTimestamp: () => ({ sluiceStored: { filter: JSON.stringify(filter) } })
+        })
+        const asked = EventConsumer.replicaProgress("cart", { address }, "us")
+        if (isRead) assert.deepStrictEqual((yield* asked)?.filter?.excludeTags, ["test"])
+        else {
+          const { message } = yield* Effect.flip(asked)
+          assert.match(message, /by a filter with what this release does not know/)
+        }
+      }).pipe(Effect.scoped, Effect.provide(quiet)))
+  }
+})
 
 describe("a consumer that expects a replica", () => {
   it.live("is refused by another one, whatever it calls, and says which answers", () =>

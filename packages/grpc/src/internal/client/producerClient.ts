@@ -107,7 +107,17 @@ const decodeFloor = Schema.decodeUnknownOption(
   Schema.fromJsonString(Schema.Tuple([Slice.Slice, Position, Timestamp, Position, Timestamp]))
 )
 
-const decodeFilter = Schema.decodeUnknownSync(Schema.fromJsonString(EventFilter.EventFilter))
+/** A criterion that this release does not know may exclude: without it more would seem to be taken. */
+const decodeFilter = Schema.decodeUnknownOption(Schema.fromJsonString(EventFilter.EventFilter), {
+  onExcessProperty: "error"
+})
+
+const filterOf = (text: string): EventFilter.EventFilter =>
+  Option.getOrThrowWith(
+    decodeFilter(text),
+    () =>
+      new RangeError("it takes events by a filter with what this release does not know: run the release that it runs")
+  )
 
 const decodeReplica = Option.liftThrowable(decodeURIComponent)
 
@@ -580,7 +590,7 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
               waiting: integer(waiting),
               state: states.find((known) => known === state) ?? "Unknown",
               others,
-              ...(filter !== "" && { filter: decodeFilter(filter) })
+              ...(filter !== "" && { filter: filterOf(filter) })
             }
           })
       ).pipe(Effect.catchIf(isUnimplemented, () => Effect.undefined)),
