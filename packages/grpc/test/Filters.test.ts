@@ -99,6 +99,21 @@ const twoOfASlice = Effect.gen(function*() {
   return { here, id, other, port, updating, write }
 })
 
+/** As the source shows the events of an entity, but for a moment: only its last ones, while it is looked for which were handled. */
+const hiding = (port: number, last: number) => {
+  const { provider } = remote(port)
+  let hidden = 0
+  const source = Source.make({
+    ...provider,
+    entity: (persistenceId, from, to) => {
+      if (to >= last) return provider.entity(persistenceId, from, to)
+      hidden++
+      return Stream.empty
+    }
+  })
+  return { source, hidden: () => hidden }
+}
+
 layer(Producer.quiet, { excludeTestServices: true })("a plain consumer", (it) => {
   it.effect("is sent what passes the filter of its init, and nothing of the rest", () =>
     Effect.gen(function*() {
@@ -435,18 +450,9 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a filtered
   it.effect("loses nothing of an entity that is hidden for a moment while it is asked for what was not read", () =>
     Effect.gen(function*() {
       const { here, id, other, port, updating, write } = yield* twoOfASlice
-      const { provider } = remote(port)
       const last = 321
-      let hidden = 0
-      const source = Source.make({
-        ...provider,
-        entity: (persistenceId, from, to) => {
-          // after its predecessor, and before it itself is asked for
-          if (to >= last - 1) return provider.entity(persistenceId, from, to)
-          hidden++
-          return Stream.empty
-        }
-      })
+      // after its predecessor, and before it itself is asked for
+      const { hidden, source } = hiding(port, last - 1)
       const projection = Projection.exactlyOnce("hidden", record)(source)
       yield* run(projection, here)
       yield* write(id, 300)
@@ -460,23 +466,8 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a filtered
       yield* write(id, 1)
       yield* caughtUp("hidden")
       assert.strictEqual((yield* Effect.provide(effectsOf(id), here)).length, last)
-      assert.isAbove(hidden, 0)
+      assert.isAbove(hidden(), 0)
     }))
-
-  /** As the source shows the events of an entity, but for a moment: only its last ones, while it is looked for which were handled. */
-  const hiding = (port: number, last: number) => {
-    const { provider } = remote(port)
-    let hidden = 0
-    const source = Source.make({
-      ...provider,
-      entity: (persistenceId, from, to) => {
-        if (to >= last) return provider.entity(persistenceId, from, to)
-        hidden++
-        return Stream.empty
-      }
-    })
-    return { source, hidden: () => hidden }
-  }
 
   it.effect("loses nothing of an entity that is hidden for a moment while it is looked for what a change has given up of it, and brings that not either", () =>
     Effect.gen(function*() {
