@@ -171,6 +171,34 @@ for (const [name, program] of servers) {
         yield* Effect.provide(Effect.scoped(round), MysqlStorage.layer(options))
       }).pipe(Effect.scoped))
 
+    it.effect("locks the logs that it is told to, and no others, whatever the server makes of a list of them", () =>
+      Effect.gen(function*() {
+        const { isMariaDB, place, run } = yield* Server
+        const options = yield* place
+        yield* set(
+          isMariaDB
+            ? { in_predicate_conversion_threshold: 2 }
+            : { range_optimizer_max_mem_size: 1000 }
+        )
+        const free = yield* Effect.provide(
+          Effect.gen(function*() {
+            yield* Journal.append(Note, { id: "n", events: ["registers the logs"] })
+            const database = yield* Database
+            const slices = Array.from({ length: 200 }, (_, i) => 5 * i)
+            return yield* database.withTransaction(Effect.andThen(
+              database.run(
+                sql`SELECT slice FROM sluice_head FORCE INDEX (PRIMARY) WHERE entity_type = 'note' AND slice IN (${
+                  sql.raw(slices.join(","))
+                }) ORDER BY slice FOR UPDATE SKIP LOCKED`
+              ),
+              run(`SELECT slice FROM ${options.database}.sluice_head WHERE entity_type = 'note' FOR UPDATE SKIP LOCKED`)
+            ))
+          }),
+          MysqlStorage.layer(options)
+        )
+        assert.strictEqual(free.length, 1024 - 200)
+      }).pipe(Effect.scoped))
+
     it.effect("may be in a database whose name has more than ASCII, whatever the server's character set", () =>
       Effect.gen(function*() {
         const { place, run } = yield* Server

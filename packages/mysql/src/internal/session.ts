@@ -61,6 +61,8 @@ const settingsOf = ({ idleTimeout, lockTimeout, statementTimeout }: Limits): Rea
     { name: "foreign_key_checks", ...on },
     { name: "unique_checks", ...on },
     { name: "group_concat_max_len", value: "1048576" },
+    // a list of more values is joined as a table, and then appends to some logs would lock all of them
+    { name: { mariadb: "in_predicate_conversion_threshold", mysql: "" }, value: "1000" },
     { name: "default_storage_engine", ...quoted("InnoDB") }
   ]
 }
