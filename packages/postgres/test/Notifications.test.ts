@@ -102,3 +102,31 @@ it.live("notifies nobody while nobody else listens, and tells whoever comes", ()
       ).pipe(Effect.provide(PostgresStorage.layer({ url, schema })))
     }).pipe(Effect.provide(PostgresStorage.layer({ url, schema })))
   }).pipe(Effect.scoped))
+
+it.live("listens again soon, however often its connection was lost before", () =>
+  Effect.gen(function*() {
+    const url = inject("postgres")
+    const schema = `s_${crypto.randomUUID().slice(0, 8)}`
+    const admin = yield* Effect.acquireRelease(
+      Effect.promise(async () => {
+        const client = new Pg.Client({ connectionString: url })
+        await client.connect()
+        await client.query(`CREATE SCHEMA ${schema}`)
+        return client
+      }),
+      (client) => Effect.promise(() => client.query(`DROP SCHEMA ${schema} CASCADE`).then(() => client.end()))
+    )
+    const kill = Effect.promise(() =>
+      admin.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1", [
+        `${schema} events`
+      ])
+    )
+    const start = performance.now()
+    yield* Effect.gen(function*() {
+      for (let i = 0; i < 12; i++) {
+        yield* Wait.until("it to listen", Effect.map(kill, ({ rowCount }) => rowCount === 1))
+      }
+    }).pipe(Effect.provide(PostgresStorage.layer({ url, schema, applicationName: schema })))
+    // with longer and longer waits it would take 30
+    assert.isBelow((performance.now() - start) / 1000, 20)
+  }).pipe(Effect.scoped))

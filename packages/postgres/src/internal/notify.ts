@@ -5,6 +5,7 @@ import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import type { SqlError } from "effect/sql/SqlError"
 import { createHash } from "node:crypto"
 import type { Options } from "../PostgresOptions.ts"
 import { Client, configOf, type KnownJournal } from "./client.ts"
@@ -13,6 +14,12 @@ import { listen, Notifier } from "./Notifier.ts"
 
 /** How often readers look for themselves, while notifications arrive, and while they do not. */
 const pollInterval = { listening: "1 second", deaf: "50 millis" } as const
+
+/** How long until another connection is tried, after one that was lost. */
+const beforeAnother = "100 millis"
+
+/** While there is none to be had. */
+const backoff = Schedule.min([Schedule.exponential(beforeAnother), Schedule.spaced("5 seconds")])
 
 /**
  * @internal
@@ -31,17 +38,19 @@ export const watch = (
     const channel = channelOf(naming)
     const notifier = new Notifier(channel, instance)
 
-    /** Listens until the connection is lost. */
-    const listening = Effect.callback<never, unknown>((resume) => {
+    /** Listens until the connection is lost, or fails where there is none to be had. */
+    const listening = Effect.callback<void, SqlError>((resume) => {
       const connection = new Client(configOf(options, "events", journal))
+      let isListening = false
       const lost = (error?: unknown) => {
         void connection.end()
-        resume(Effect.fail(toSqlError("postgres")("listen")(error)))
+        resume(isListening ? Effect.void : Effect.fail(toSqlError("postgres")("listen")(error)))
       }
       connection.on("error", lost)
       connection.on("end", lost)
       connection.on("notification", ({ payload }) => receive(signals, notifier, instance, payload ?? ""))
       connection.connect().then(() => connection.query(listen(channel))).then(() => {
+        isListening = true
         // whatever was appended while nobody listened
         signals.reconnected()
         notifier.connected(connection)
@@ -53,7 +62,9 @@ export const watch = (
       })
     }).pipe(
       Effect.onExit(() => Effect.sync(() => notifier.disconnected())),
-      Effect.retry(Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")]))
+      Effect.retry(backoff),
+      Effect.andThen(Effect.sleep(beforeAnother)),
+      Effect.forever
     )
     yield* Effect.forkScoped(listening)
 
