@@ -10,6 +10,30 @@ import { nodeArgs } from "./kit/Service.ts"
 
 const main = fileURLToPath(new URL("bench/main.ts", import.meta.url))
 
+const report = fileURLToPath(new URL("bench/report.ts", import.meta.url))
+const hostile = fileURLToPath(new URL("hostile/main.ts", import.meta.url))
+
+it.live.each(
+  [
+    [main, ["--adapter", "oracle"], "not 'oracle'"],
+    [main, ["append-1", "apend-32"], "'apend-32'"],
+    [main, ["vs-akka-append", "--adapter", "sqlite"], "on none of sqlite"],
+    [report, [], "usage"],
+    [report, ["/nowhere"], "nothing is written"],
+    [report, [main], "nothing is written"],
+    [hostile, ["--server", "oracle"], "not 'oracle'"],
+    [hostile, ["--only", "nothing"], "not 'nothing'"]
+  ] as const
+)(
+  "refuses what it does not know, instead of measuring nothing: %s %s",
+  ([file, args, problem]) =>
+    Effect.gen(function*() {
+      const { message } = yield* Effect.flip(node(".", ...nodeArgs(file, ...args)))
+      assert.include(message, problem)
+    }),
+  120_000
+)
+
 // how fast it is depends on the machine, and that everything is counted does not
 it.live("measures, and neither loses nor doubles", () =>
   Effect.gen(function*() {

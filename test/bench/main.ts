@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Logger from "effect/Logger"
 import { parseArgs } from "node:util"
-import { type Line, type Size, sizes } from "./Bench.ts"
+import { type Bench, type Line, type Size, sizes } from "./Bench.ts"
 import { benches } from "./benches.ts"
 import { type Adapter, adapters, start } from "./Target.ts"
 
@@ -27,22 +27,47 @@ const { positionals, values } = parseArgs({
   }
 })
 
+/** Says what is wrong, so that nothing measured is not taken for nothing lost. */
+const refuse = (problem: string): never => {
+  console.error(problem)
+  process.exit(2)
+}
+
+for (const adapter of values.adapter) {
+  if (!adapters.some((known) => known === adapter)) {
+    refuse(`--adapter is one of ${adapters.join(", ")}, not '${adapter}'`)
+  }
+}
+
+const more = (name: "runs" | "seconds" | "scale", preset: number): number => {
+  const value = Number(values[name] ?? preset)
+  return value > 0 && (name !== "runs" || Number.isInteger(value))
+    ? value
+    : refuse(`--${name} takes a number above 0, not '${values[name]}'`)
+}
+
 const preset = values.tiny ? sizes.tiny : values.quick ? sizes.quick : sizes.full
 const size: Size = {
-  runs: Number(values.runs ?? preset.runs),
-  seconds: Number(values.seconds ?? preset.seconds),
-  scale: Number(values.scale ?? preset.scale),
+  runs: more("runs", preset.runs),
+  seconds: more("seconds", preset.seconds),
+  scale: more("scale", preset.scale),
   alone: values.alone
 }
 const isQuick = values.tiny || values.quick
-const chosen = benches.filter(({ name, notQuick, onlyByName }) =>
+const isMeant = (positional: string, { name, onlyByName }: Bench): boolean =>
+  onlyByName ? name === positional : name.startsWith(positional)
+for (const positional of positionals) {
+  if (!benches.some((bench) => isMeant(positional, bench))) {
+    refuse(`there is no '${positional}' among ${benches.map(({ name }) => name).join(", ")}`)
+  }
+}
+const chosen = benches.filter((bench) =>
   positionals.length === 0
-    ? !onlyByName && !(notQuick && isQuick)
-    : positionals.some((_) => onlyByName ? name === _ : name.startsWith(_))
+    ? !bench.onlyByName && !(bench.notQuick && isQuick)
+    : positionals.some((_) => isMeant(_, bench))
 )
-if (chosen.length === 0) {
-  console.error(`there are: ${benches.map(({ name }) => name).join(", ")}`)
-  process.exit(2)
+if (!chosen.some((bench) => bench.adapters.some((adapter) => values.adapter.includes(adapter)))) {
+  refuse(`${chosen.map(({ name }) => name).join(", ")}: on none of ${values.adapter.join(", ")}`)
 }
 
 /** More would be felt. */

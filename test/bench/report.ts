@@ -2,7 +2,7 @@
  * `npm run bench:report -- LINES.jsonl`: writes `docs/benchmarks.md`, with a plot of the ratios as SVG, from what `npm run bench` has printed. Where a benchmark and a database come more
  * than once, the last line counts.
  */
-import { readFileSync, writeFileSync } from "node:fs"
+import { readFileSync, statSync, writeFileSync } from "node:fs"
 import { cpus, totalmem, type } from "node:os"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
@@ -16,12 +16,38 @@ if (files.length === 0) {
   console.error("usage: npm run bench:report -- LINES.jsonl…")
   process.exit(2)
 }
-const lines = files.flatMap((file): ReadonlyArray<Line> =>
-  readFileSync(file, "utf8").split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line))
+
+/** A page of nothing, or of a part of it, would take the place of the last one. */
+const refuse = (problem: string): never => {
+  console.error(`${problem}: nothing is written`)
+  process.exit(2)
+}
+
+const textOf = (file: string): string => {
+  try {
+    return readFileSync(file, "utf8")
+  } catch (error) {
+    return refuse((error as Error).message)
+  }
+}
+
+const lineOf = (file: string, text: string): Line => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return refuse(`${file} has a line that is cut off: ${text.slice(0, 80)}`)
+  }
+}
+
+const lines = files.flatMap((file) =>
+  textOf(file).split("\n").filter((text) => text.startsWith("{")).map((text) => lineOf(file, text))
 )
+if (lines.length === 0) refuse(`${files.join(", ")} has no lines of benchmarks`)
+/** When the last of them was printed. */
+const printedAt = new Date(Math.max(...files.map((file) => statSync(file).mtimeMs)))
 const [processor] = cpus()
 const { markdown, plot } = page(lines, {
-  day: new Date().toISOString().slice(0, 10),
+  day: printedAt.toISOString().slice(0, 10),
   machine: `${type()}, ${cpus().length} cores of ${processor!.model.trim()}, ${
     Math.round(totalmem() / 2 ** 30)
   } GB of memory, Node ${process.versions.node}`

@@ -19,20 +19,34 @@ const { values } = parseArgs({
   }
 })
 
+/** Says what is wrong, so that no scenario is not taken for one that went well. */
+const refuse = (problem: string): never => {
+  console.error(problem)
+  process.exit(2)
+}
+
+const seconds = Number(values.seconds)
+if (!(seconds >= 0)) refuse(`--seconds takes a number, not '${values.seconds}'`)
+const meant = scenarios.long.filter(({ name }) => name.includes(values.only))
+if (meant.length === 0) {
+  refuse(`--only is a part of one of ${scenarios.long.map(({ name }) => name).join("; ")}, not '${values.only}'`)
+}
+const chosen = Server.names.filter((name) => (values.server ?? name) === name)
+if (chosen.length === 0) refuse(`--server is one of ${Server.names.join(", ")}, not '${values.server}'`)
+
 const line = (fields: Readonly<Record<string, string | number>>): string =>
   Object.entries(fields).map(([name, value]) => `${name}=${typeof value === "string" ? JSON.stringify(value) : value}`)
     .join(" ")
 
 const run = Effect.fnUntraced(function*(name: Server.Name) {
   let failures = 0
-  for (const scenario of scenarios.long.filter(({ name }) => name.includes(values.only))) {
+  for (const scenario of meant) {
     const start = performance.now()
     const exit = yield* Effect.exit(Effect.scoped(Effect.gen(function*() {
       const server = yield* Server.start(name)
       return yield* scenario.run({
         server,
-        while: (crew, events = 300) =>
-          Effect.andThen(moreEvents(crew, events), Effect.sleep(`${Number(values.seconds)} seconds`))
+        while: (crew, events = 300) => Effect.andThen(moreEvents(crew, events), Effect.sleep(`${seconds} seconds`))
       })
     })))
     const outcome: Pick<Outcome, "failed" | "problems"> & Partial<Outcome> = Exit.isSuccess(exit)
@@ -53,7 +67,6 @@ const run = Effect.fnUntraced(function*(name: Server.Name) {
   return failures
 })
 
-const chosen = Server.names.filter((name) => (values.server ?? name) === name)
 const failures = await Effect.runPromise(
   Effect.forEach(chosen, run).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
 )
