@@ -107,7 +107,7 @@ export const start = Effect.fnUntraced(function*(
         id,
         context,
         remotes: Object.keys(remotes),
-        options: { replicas: remotes },
+        options: { replicas: remotes, order: orderOf(id) },
         notes: client,
         projections: Replication.projections(notes, id, options),
         /** Changes what is taken from the others, all at once. */
@@ -170,6 +170,13 @@ export const start = Effect.fnUntraced(function*(
         lines.filter((line) => line.from === from && line.to === to),
         ({ line }) => Effect.andThen(line.lead(servers.find(({ id }) => id === another)!.port), line.cut),
         { discard: true }
+      ),
+    /** Waits until one has so many events of an entity. */
+    settledAt: ({ events, id }: Pick<(typeof replicas)[number], "events" | "id">, entity: string, count: number) =>
+      Wait.until(
+        `${count} events of ${entity} at ${id}`,
+        Effect.map(events(entity), ({ length }) => length >= count),
+        { atMost: "2 minutes" }
       ),
     /** Waits until each has all that the others have, and nobody is behind. */
     settled: (entities: ReadonlyArray<string>, count: (entity: string) => number) =>

@@ -4,7 +4,9 @@ import * as EventFilter from "@sluice/core/EventFilter"
 import { Journal } from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Timestamp from "@sluice/core/Timestamp"
 import type * as EntityClient from "@sluice/entity/EntityClient"
+import * as ReplicatedJournal from "@sluice/replication/ReplicatedJournal"
 import * as ReplicaVerification from "@sluice/replication/ReplicaVerification"
 import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
@@ -41,6 +43,8 @@ const lose = ({ context, id }: Region, entity: string, to: number) =>
     ),
     context
   )
+
+const originOf = (event: string) => event.split("#")[0]!
 
 const only = <E, R>(asked: Effect.Effect<ReadonlyArray<ReplicaVerification.Report>, E, R>) =>
   Effect.map(asked, ([report]) => report!)
@@ -142,7 +146,7 @@ export const verificationTests = (
           const notes = makeNotes("notes", converging)
           const regions = yield* Regions.start(notes, yield* storages, { order })
           const ids = ["a", "b", "c"]
-          const written = yield* writeWhileLinksFail(regions, ids, sequence(order === "origin" ? 1 : 2))
+          const written = yield* writeWhileLinksFail(regions, ids, sequence(order === "origin" ? 1 : 5))
           const all = ids.reduce((sum, id) => sum + written.get(id)!, 0)
           const verify = ({ context, options }: Region) =>
             Effect.provideContext(ReplicaVerification.verify(notes, options), context)
@@ -160,17 +164,42 @@ export const verificationTests = (
             }
           }
           const [eu, us, ap] = regions.replicas as [Region, Region, Region]
-          // whose event is the first of an entity depends on who was faster
-          const firsts = yield* Effect.forEach(
-            ids,
-            (id) => Effect.map(eu.events(id), ([first]) => first!.split("#")[0]!)
+
+          // what a third one has written, and one of two has not read, is under way between these as well
+          yield* eu.pause("us")
+          if (order === "causal") yield* eu.pause("ap")
+          yield* us.notes("a").Add({ text: "late" })
+          yield* regions.settledAt(ap, "a", written.get("a")! + 1)
+          for (const reports of [yield* verify(eu), yield* verify(ap)]) {
+            for (const { found } of reports) assert.strictEqual(found, 0)
+            const between = reports.find(({ replica }) => replica !== "us")!
+            assert.deepStrictEqual([between.problem, between.underWay], [undefined, 1])
+          }
+          yield* eu.resume("us")
+          if (order === "causal") yield* eu.resume("ap")
+          yield* regions.settledAt(eu, "a", written.get("a")! + 1)
+
+          const eventsOf = yield* Effect.forEach(ids, (id) =>
+            Effect.map(eu.events(id), (events) => [id, events] as const))
+          // whose event is the first of an entity depends on who was faster: one of another region, where there is one
+          const at = Math.max(
+            0,
+            eventsOf.findIndex(([, events]) =>
+              originOf(events[0]!) !== eu.id
+            )
           )
-          const at = Math.max(0, firsts.indexOf(eu.id))
-          const [lost, first] = [ids[at]!, firsts[at]!]
-          yield* lose(eu, lost, 1)
+          const [one, [first]] = eventsOf[at]!
+          const [whole, events] = eventsOf[(at + 1) % ids.length]!
+          yield* lose(eu, one, 1)
+          yield* lose(eu, whole, events.length)
+          const lost = [
+            `${one} ${originOf(first!)} 1`,
+            ...Array.from(Map.groupBy(events, originOf), ([origin, { length }]) => `${whole} ${origin} ${length}`)
+          ]
           /** Waits until one of them says this of the other: what it has just stored it knows to be past a moment later. */
-          const says = (region: Region, other: Region, ...expected: ReadonlyArray<string>) =>
-            Wait.until(
+          const says = (region: Region, other: Region, tag: string) => {
+            const expected = lost.map((of) => `${tag} ${of}`).toSorted()
+            return Wait.until(
               `${region.id} to say '${expected.join("', '")}' of ${other.id}`,
               Effect.map(verify(region), (reports) => {
                 const report = reports.find(({ replica }) => replica === other.id)!
@@ -178,12 +207,11 @@ export const verificationTests = (
               }),
               { atMost: "60 seconds" }
             )
+          }
+          // whoever has written them, and though the third one is the only one that this one gets them from
           for (const other of [us, ap]) {
-            // in the order of origins, the origin alone gives and is given its own events
-            const isCompared = order === "causal" || first === eu.id || first === other.id
-            if (!isCompared) continue
-            yield* says(eu, other, `MissingHere ${lost} ${first} 1`)
-            yield* says(other, eu, `MissingThere ${lost} ${first} 1`)
+            yield* says(eu, other, "MissingHere")
+            yield* says(other, eu, "MissingThere")
           }
           for (const { found } of (yield* verify(us)).filter(({ replica }) => replica === "ap")) {
             assert.strictEqual(found, 0)
@@ -256,6 +284,83 @@ export const verificationTests = (
           later.differences.map((difference) => [difference._tag, difference.id]),
           [["MissingHere", "local"]]
         )
+      }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None")))
+
+    it.live("explains what was pruned at different times, and not what was lost before that", () =>
+      Effect.gen(function*() {
+        const notes = makeNotes("notes", { ...converging, snapshotEvery: 1 })
+        /** The second one answers that it has stored what it has not, and does not notice later. */
+        let isLosing = false
+        const { replicas } = yield* Regions.start(notes, yield* two, {
+          given: (id, entities): EntityClient.Runner => ({
+            ...entities,
+            send: (entity, command) => {
+              if (id !== "us" || entity !== "c") return entities.send(entity, command)
+              if (isLosing) return Effect.succeed({ _tag: "Replied", reply: ["Stored"] } as never)
+              const { arriving } = command.payload as { readonly arriving: ReadonlyArray<object> }
+              const payload = { arriving: arriving.map((event) => ({ ...event, previous: undefined })) }
+              return entities.send(entity, { ...command, payload })
+            }
+          })
+        })
+        const [eu, us] = replicas as [Region, Region]
+        /** Waits until both know so many events, of which they may have removed some. */
+        const known = (id: string, ...counts: readonly [atEu: number, atUs: number]) =>
+          Wait.until(
+            `${counts.join(" and ")} events of ${id}`,
+            Effect.map(
+              Effect.forEach([eu, us], (region) => region.notes(id).Get()),
+              (states) => states.every(({ notes }, i) => notes.length === counts[i])
+            ),
+            { atMost: "60 seconds" }
+          )
+        const write = Effect.fnUntraced(function*(ids: ReadonlyArray<string>, count: number) {
+          for (const id of ids) {
+            yield* Effect.all([eu.notes(id).Add({ text: "x" }), us.notes(id).Add({ text: "y" })])
+            yield* known(id, count, count)
+          }
+        })
+        const verify = ({ context, options }: Region) =>
+          only(Effect.provideContext(ReplicaVerification.verify(notes, options), context))
+        const prune = ({ context, options }: Region) =>
+          Effect.gen(function*() {
+            const before = Timestamp.make((yield* Journal.use(({ now }) => now)) + 1)
+            return yield* ReplicatedJournal.prune(notes, { ...options, before, gone: ["ap"], within: "60 seconds" })
+          }).pipe(Effect.provideContext(context))
+        const ids = ["a", "b"]
+        for (const count of [2, 4]) yield* write(ids, count)
+        const prunedAtEu = yield* prune(eu)
+        assert.isAbove(prunedAtEu, 0)
+        for (const region of [eu, us]) {
+          const { found, pruned } = yield* verify(region)
+          assert.deepStrictEqual([found, pruned], [0, prunedAtEu])
+        }
+        yield* write(["c"], 2)
+        for (const count of [6, 8]) yield* write(ids, count)
+        assert.isAbove(yield* prune(us), 0)
+        for (const region of [eu, us]) {
+          const { found, pruned } = yield* verify(region)
+          assert.strictEqual(found, 0)
+          assert.isAbove(pruned, 0)
+        }
+
+        // one is lost before others, and no fewer were pruned then than are missing
+        yield* prune(eu)
+        isLosing = true
+        yield* eu.notes("c").Add({ text: "lost" })
+        yield* Wait.until("it to be lost", Effect.map(verify(us), ({ found }) => found === 1), { atMost: "60 seconds" })
+        isLosing = false
+        yield* Effect.all([eu.notes("c").Add({ text: "kept" }), eu.notes("c").Add({ text: "newest" })])
+        yield* known("c", 5, 4)
+        yield* prune(us)
+        for (const [region, tag] of [[us, "MissingHere"], [eu, "MissingThere"]] as const) {
+          const differences = (yield* verify(region)).differences
+          assert.deepStrictEqual(
+            differences.map((difference) => [difference._tag, difference.id]),
+            differences.map(() => [tag, "c"])
+          )
+          assert.isAbove(differences.length, 0)
+        }
       }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None")))
 
     it.live("stores what is missing here, where it is repaired", () =>

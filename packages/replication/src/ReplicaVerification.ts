@@ -27,7 +27,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { allHeader } from "./internal/allHeader.ts"
 import { answerWithin, isOfOthers, isPositioned, messageOf, type Other, othersOf } from "./internal/asking.ts"
-import { compareSides, EntitySide, type Unmatched } from "./internal/entitySide.ts"
+import { compareSides, EntitySide, removedOf, type Unmatched } from "./internal/entitySide.ts"
 import { filterOf, type OwnProgress, progressOf } from "./internal/progressOf.ts"
 import { migrated } from "./internal/replica.ts"
 import * as Replica from "./Replica.ts"
@@ -149,6 +149,8 @@ export interface Report {
   readonly underWay: number
   /** How many events one of them has, and the other one need not have, as filters leave them out; or of which nobody here can know whether it has. */
   readonly leftOut: number
+  /** How many events one of them has, and the other one has had and pruned. */
+  readonly pruned: number
   /** The first ones, up to the limit. */
   readonly differences: ReadonlyArray<Difference>
   /** How many there are altogether. */
@@ -195,13 +197,15 @@ type Entity<Event, State> = ReplicatedEventSourced<any, any, Event, State, any>
  * **Details**
  *
  * How far each has come is asked first. So an event that is under way counts as such, and not as a difference, also where the link is cut, or the event waits for its entity. What the filter of
- * either side leaves out is no difference either, and neither is what `select` hides: give it the options of `Replication.layer`. Events of a third replica, which both get from there, are judged where that is compared: so verify in each region.
+ * either side leaves out is no difference either, and neither is what `select` hides: give it the options of `Replication.layer`. Events of a third replica, which both get from there, are judged by what each has read of that one; where it cannot be reached, they are under way until it can.
+ * What one of them has pruned is no difference, as long as it has had as many events of the entity as the other one.
  *
  * It reads all events here and there, while entities are written, and keeps in memory the ids of a few slices and of a few entities the state and four numbers of each event.
  *
  * **Gotchas**
  *
  * What was deleted in one replica and not in the other is a difference: nobody knows whether that was meant. Where `select` is not a filter but goes by the caller, it is not known here what another replica was to get: that shows when it is verified there.
+ * It is taken for that of all replicas.
  *
  * @category operations
  * @since 0.1.0
@@ -258,9 +262,13 @@ const comparing = (
 ): Effect.Effect<ReadonlyArray<Report>, StorageError, Store> =>
   Effect.gen(function*() {
     const { id: self } = yield* Replica.Replica
+    const others = othersOf(entity, self, options)
     return yield* Effect.forEach(
-      othersOf(entity, self, options),
-      (other) => Effect.scoped(compareWith(entity, self, other, options, giveOf?.(other.id))),
+      others,
+      (other) => {
+        const thirds = others.filter((third) => third !== other)
+        return Effect.scoped(compareWith(entity, self, other, thirds, options, giveOf?.(other.id)))
+      },
       { concurrency: "unbounded" }
     )
   })
@@ -272,6 +280,7 @@ interface Found {
   states: number
   underWay: number
   leftOut: number
+  pruned: number
   found: number
   repaired: number
   readonly notRepaired: Array<NotRepaired>
@@ -282,6 +291,7 @@ const compareWith = (
   entity: Entity<any, any>,
   self: string,
   other: Other,
+  thirds: ReadonlyArray<Other>,
   options: Options,
   give: Give | undefined
 ): Effect.Effect<Report, StorageError, Store | Scope.Scope> =>
@@ -292,12 +302,13 @@ const compareWith = (
       states: 0,
       underWay: 0,
       leftOut: 0,
+      pruned: 0,
       found: 0,
       repaired: 0,
       notRepaired: [],
       differences: []
     }
-    const problem = yield* known(entity, self, other, options).pipe(
+    const problem = yield* known(entity, self, other, thirds, options).pipe(
       Effect.flatMap((pair) => compareAll(entity, pair, found, options.limit ?? 1_000, give)),
       Effect.catchTag("NotCompared", ({ problem }) => Effect.succeed(problem))
     )
@@ -319,6 +330,21 @@ interface Pair {
   /** What this one is to take of what it has gone past. */
   readonly isWanted: (event: EventFilter.Subject, position: number) => boolean
   readonly isWantedThere: (event: EventFilter.Subject, position: number) => boolean
+  /** How this one gets what each third replica has written, and the other one gets it. */
+  readonly waysHere: ReadonlyMap<string, Way>
+  readonly waysThere: ReadonlyMap<string, Way>
+}
+
+/** How a replica gets the events of a third one from there. */
+interface Way {
+  readonly reading: Reading
+  /** As it was before the entities were compared. */
+  readonly progress: Pick<ReplicaProgress, "incomplete" | "offsets">
+  readonly isWanted: Pair["isWanted"]
+  /** Of which slices some is not shown, as far as that was looked at. */
+  readonly hides: Map<Slice.Slice, boolean>
+  /** Whether it could not be asked: then it is not asked for each entity. */
+  isAway: boolean
 }
 
 /** One of the two journals. */
@@ -336,9 +362,11 @@ const known = (
   entity: Entity<any, any>,
   self: string,
   other: Other,
-  { order = "origin", replicas, select, topicPrefix }: Options
+  thirds: ReadonlyArray<Other>,
+  options: Options
 ): Effect.Effect<Pair, NotCompared | StorageError, Store | Scope.Scope> =>
   Effect.gen(function*() {
+    const { order = "origin", replicas, select, topicPrefix } = options
     const journal = yield* Journal
     const remote = other.id
     const headsThere = yield* Effect.mapError(other.heads, away)
@@ -357,63 +385,106 @@ const known = (
       )
     }
     const others = new Set(Object.keys(replicas).filter((id) => id !== self && id !== remote))
-    const { headers = {}, ...at } = replicas[remote]!
-    const { provider } = EventConsumer.source(Replication.stream(entity), {
-      ...at,
-      replica: { id: self, others: [...others, remote] },
-      producerReplica: remote,
-      headers: Effect.isEffect(headers)
-        ? Effect.map(headers, (headers) => ({ ...headers, [allHeader]: "true" }))
-        : { ...headers, [allHeader]: "true" }
-    })
-    yield* provider.hold ?? Effect.void
-    const local = Source.journal(entity.entityType).provider
-    const reading = (
-      { entity: events, open }: Pick<Source.Provider<any, any, any>, "entity" | "open">,
-      replica: string,
-      heads: Offsets,
-      journal: string | undefined
-    ): Reading => ({
-      replica,
-      heads,
-      open: (slice) =>
-        open(SliceRange.make(slice, slice), { journal, offsets: Offset.none, pastDeleted: true, placesOnly: true }),
-      entity: (id) => events(PersistenceId.make(entity.name, `${id}|${replica}`), first, last)
-    })
-    const there = reading(provider, remote, headsThere, own.journal)
-    const filter = yield* filterOf(own.sources)
-    const passes = filter === undefined
-      ? () => true
-      : EventFilter.compile(filter, { topicPrefix: provider.topicPrefix?.() ?? topicPrefix })
-    const passesThere = theirs.filter === undefined
-      ? () => true
-      : EventFilter.compile(theirs.filter, { topicPrefix })
     const isShown = select === undefined
       ? () => true
       : isFilter(select)
       ? EventFilter.compile(select, { topicPrefix })
       : () => false
+    const takenThere = (progress: ReplicaProgress): Pair["isWanted"] =>
+      wanted(progress, (event) => isShown(event), progress.filter, topicPrefix)
+    const takenHere = (progress: OwnProgress, provider: Source.Provider<any, any, any>) =>
+      Effect.map(filterOf(progress.sources), (filter) =>
+        wanted(progress, () => true, filter, provider.topicPrefix?.() ?? topicPrefix))
+    const provider = providerOf(entity, self, remote, options)
+    yield* provider.hold ?? Effect.void
+    const local = Source.journal(entity.entityType).provider
+    const [waysHere, waysThere] = [new Map<string, Way>(), new Map<string, Way>()]
+    for (const third of order === "causal" ? [] : thirds) {
+      const provider = providerOf(entity, self, third.id, options)
+      const progress = yield* progressOf(entity.name, self, third.id)
+      const heads = yield* Effect.orElseSucceed(third.heads, () =>
+        undefined)
+      const reading = inTimeOf(readingOf(entity, provider, third.id, heads ?? Offset.none, progress.journal))
+      const way = (progress: Way["progress"], isWanted: Way["isWanted"]): Way => ({
+        reading,
+        progress,
+        isWanted,
+        hides: new Map(),
+        isAway: heads === undefined || !isPositioned(heads)
+      })
+      waysHere.set(third.id, way(progress, yield* takenHere(progress, provider)))
+      const there = yield* Effect.orElseSucceed(other.progressOf(third.id), () => undefined)
+      // what was read of another journal says nothing of this one
+      if (there?.journal === undefined || there.journal !== progress.journal) continue
+      waysThere.set(third.id, way(there, takenThere(there)))
+    }
     return {
       self,
       remote,
       own,
       theirs,
-      here: reading(local, self, headsHere, undefined),
-      there: {
-        ...there,
-        open: (slice) => inTime(there.open(slice)),
-        entity: (id) => inTimeEach(there.entity(id))
-      },
+      here: readingOf(entity, local, self, headsHere, undefined),
+      there: inTimeOf(readingOf(entity, provider, remote, headsThere, own.journal)),
       takes: (origin) => order === "causal" || !others.has(origin),
       gives: (origin) => origin === self || order === "causal" || !theirs.others.includes(origin),
-      isWanted: (event, position) =>
-        hasPassed(own, Slice.ofPersistenceId(event.persistenceId), position) && passes(event),
-      isWantedThere: (event, position) =>
-        hasPassed(theirs, Slice.ofPersistenceId(event.persistenceId), position) && isShown(event) && passesThere(event)
+      isWanted: yield* takenHere(own, provider),
+      isWantedThere: takenThere(theirs),
+      waysHere,
+      waysThere
     }
   })
 
+/** Another one's journal, with the events of all replicas. */
+const providerOf = (
+  entity: Entity<any, any>,
+  self: string,
+  remote: string,
+  { replicas }: Options
+): Source.Provider<any, any, any> => {
+  const { headers = {}, ...at } = replicas[remote]!
+  return EventConsumer.source(Replication.stream(entity), {
+    ...at,
+    replica: { id: self, others: Object.keys(replicas).filter((id) => id !== self) },
+    producerReplica: remote,
+    headers: Effect.isEffect(headers)
+      ? Effect.map(headers, (headers) => ({ ...headers, [allHeader]: "true" }))
+      : { ...headers, [allHeader]: "true" }
+  }).provider
+}
+
+const readingOf = (
+  { name }: Entity<any, any>,
+  { entity, open }: Pick<Source.Provider<any, any, any>, "entity" | "open">,
+  replica: string,
+  heads: Offsets,
+  journal: string | undefined
+): Reading => ({
+  replica,
+  heads,
+  open: (slice) =>
+    open(SliceRange.make(slice, slice), { journal, offsets: Offset.none, pastDeleted: true, placesOnly: true }),
+  entity: (id) => entity(PersistenceId.make(name, `${id}|${replica}`), first, last)
+})
+
+/** What is wanted of what was gone past. */
+const wanted = (
+  progress: Way["progress"],
+  isShown: (event: EventFilter.Subject) => boolean,
+  filter: EventFilter.EventFilter | undefined,
+  topicPrefix: string | undefined
+): Pair["isWanted"] => {
+  const passes = filter === undefined ? () => true : EventFilter.compile(filter, { topicPrefix })
+  return (event, position) =>
+    hasPassed(progress, Slice.ofPersistenceId(event.persistenceId), position) && isShown(event) && passes(event)
+}
+
 const isFilter = Schema.is(EventFilter.EventFilter)
+
+const inTimeOf = (reading: Reading): Reading => ({
+  ...reading,
+  open: (slice) => inTime(reading.open(slice)),
+  entity: (id) => inTimeEach(reading.entity(id))
+})
 
 const inTime = <A, E, R>(asked: Effect.Effect<A, E, R>): Effect.Effect<A, NotCompared, R> =>
   asked.pipe(
@@ -438,16 +509,16 @@ const idsIn = (
     const ids = new Set<string>()
     const prefix = `${entityType}|`
     const suffix = `|${replica}`
-    const end = heads.get(slice)!.position
+    const end: number = heads.get(slice)?.position ?? 0
     let hides = false
     const { envelopes } = yield* open(slice)
     const chunks = Stream.chunks(isRemote ? inTimeEach(envelopes) : envelopes)
     yield* Stream.runForEachWhile(chunks, (elements) =>
       Effect.sync(() => {
-        let position = 0
+        let position: number = 0
         for (const element of elements) {
           position = Math.max(position, element.position ?? 0)
-          if (isSkipped(element)) hides = true
+          if (isSkipped(element)) hides ||= element.isDeferred
           else if (element.position !== undefined && element.position > end) continue
           else if (element.persistenceId.startsWith(prefix) && element.persistenceId.endsWith(suffix)) {
             ids.add(element.persistenceId.slice(prefix.length, -suffix.length))
@@ -470,6 +541,8 @@ const compareAll = (
 ): Effect.Effect<undefined, NotCompared | StorageError, Store> =>
   Effect.gen(function*(): Effect.fn.Return<undefined, any, any> {
     const { here, there } = pair
+    const floors = yield* (yield* Journal).floors(entity.name, SliceRange.full)
+    const isShown = ({ position, slice }: EncodedEnvelope) => (position ?? 0) > (floors.get(slice)?.position ?? 0)
     const hiding = new Set<Slice.Slice>()
     const compare = (id: string) => compareEntity(entity, pair, id, hiding, found, limit, give)
     // those that are here as well are compared with all of this one, once it is known which slices there hide something
@@ -480,7 +553,8 @@ const compareAll = (
         ids,
         (id) =>
           Effect.flatMap(
-            Stream.runHead(here.entity(id)),
+            // of what was pruned here, the newest event is left, and shown with its entity alone
+            Stream.runHead(Stream.filter(here.entity(id), isShown)),
             (head) => head._tag === "Some" && isIn(here.heads, head.value) ? Effect.void : compare(id)
           ),
         { concurrency: atATime, discard: true }
@@ -525,49 +599,51 @@ const compareEntity = (
       there,
       (origin) => origin === self || origin === remote
     )
-    const judgeHere = ({ index, origin, position }: Unmatched): Judgement =>
-      position > (pair.there.heads.get(sliceThere)?.position ?? 0)
-        ? "underWay"
-        : origin === self
-        ? "missing"
-        : !pair.takes(origin) || !hasPassed(pair.own, sliceThere, position)
-        ? "underWay"
-        : index <= there.lastWanted
-        ? "missing"
-        : "leftOut"
-    const judgeThere = ({ index, origin, position }: Unmatched): Judgement =>
-      position > (pair.here.heads.get(sliceHere)?.position ?? 0)
-        ? "underWay"
-        : hiding.has(sliceThere)
-        ? "leftOut"
-        : origin === remote
-        ? "missing"
-        : !pair.gives(origin) || !hasPassed(pair.theirs, sliceHere, position)
-        ? "underWay"
-        : index <= here.lastWanted
-        ? "missing"
-        : "leftOut"
+    const byOriginHere = throughOrigin(entity, id, pair.waysHere)
+    const byOriginThere = throughOrigin(entity, id, pair.waysThere)
+    const judgeHere = (event: Unmatched): Effect.Effect<Judgement, any, any> => {
+      const { index, origin, position } = event
+      if (position > (pair.there.heads.get(sliceThere)?.position ?? 0)) return underWay
+      if (origin === self) return isMissing
+      return pair.takes(origin)
+        ? judged(pair.own, sliceThere, position, index <= there.lastWanted)
+        : byOriginHere(event)
+    }
+    const judgeThere = (event: Unmatched): Effect.Effect<Judgement, any, any> => {
+      const { index, origin, position } = event
+      if (position > (pair.here.heads.get(sliceHere)?.position ?? 0)) return underWay
+      if (hiding.has(sliceThere)) return leftOut
+      if (origin === remote) return isMissing
+      return pair.gives(origin)
+        ? judged(pair.theirs, sliceHere, position, index <= here.lastWanted)
+        : byOriginThere(event)
+    }
     const add = (difference: Difference) => {
       if (found.found++ < limit) found.differences.push(difference)
     }
-    const missing = (
-      tag: "MissingHere" | "MissingThere",
-      events: ReadonlyArray<Unmatched>,
-      judge: typeof judgeHere
-    ) => {
-      const certain: Array<Unmatched> = []
-      for (const event of events) {
-        const judgement = judge(event)
-        if (judgement === "missing") certain.push(event)
-        else found[judgement]++
-      }
-      for (const events of byOrigin(id, certain)) add({ _tag: tag, ...events })
-      return certain
-    }
+    const missing = (events: ReadonlyArray<Unmatched>, judge: typeof judgeHere) =>
+      Effect.filter(events, (event) =>
+        Effect.map(judge(event), (judgement) => {
+          if (judgement !== "missing") found[judgement]++
+          return judgement === "missing"
+        }))
     found.entities++
     found.events += both
-    const lacking = missing("MissingHere", onlyThere, judgeHere)
-    missing("MissingThere", onlyHere, judgeThere)
+    const [missingHere, missingThere] = [yield* missing(onlyThere, judgeHere), yield* missing(onlyHere, judgeThere)]
+    const removed = removedOf(here, there, {
+      all: { here: onlyThere.length, there: onlyHere.length },
+      here: missingHere,
+      there: missingThere,
+      isWhole: !hiding.has(sliceThere)
+    })
+    const without = (missing: ReadonlyArray<Unmatched>, removed: ReadonlyArray<Unmatched>) => {
+      found.pruned += removed.length
+      const explained = new Set(removed)
+      return missing.filter((event) => !explained.has(event))
+    }
+    const lacking = without(missingHere, removed.here)
+    for (const events of byOrigin(id, lacking)) add({ _tag: "MissingHere", ...events })
+    for (const events of byOrigin(id, without(missingThere, removed.there))) add({ _tag: "MissingThere", ...events })
     for (const events of byOrigin(id, other)) add({ _tag: "OtherEvents", ...events })
     if (onlyHere.length + onlyThere.length + other.length === 0) {
       const [a, b] = [here.hash(), there.hash()]
@@ -599,6 +675,51 @@ const compareEntity = (
   })
 
 type Judgement = "missing" | "underWay" | "leftOut"
+
+const underWay = Effect.succeed<Judgement>("underWay")
+const leftOut = Effect.succeed<Judgement>("leftOut")
+const isMissing = Effect.succeed<Judgement>("missing")
+
+const judged = (
+  progress: Way["progress"],
+  slice: Slice.Slice,
+  position: number,
+  isWanted: boolean
+): Effect.Effect<Judgement> => hasPassed(progress, slice, position) ? isWanted ? isMissing : leftOut : underWay
+
+/**
+ * Judges what a third replica has written, and a replica gets from there: by the place of the event in the journal there. What that has removed stands before what is left. What it
+ * has lost comes from nowhere any more.
+ */
+const throughOrigin = (entity: Entity<any, any>, id: string, ways: ReadonlyMap<string, Way>) => {
+  const sides = new Map<string, EntitySide<any, any>>()
+  return ({ number, origin }: Unmatched): Effect.Effect<Judgement, any, any> =>
+    Effect.gen(function*(): Effect.fn.Return<Judgement, any, any> {
+      const way = ways.get(origin)
+      if (way === undefined || way.isAway) return "underWay"
+      const slice = sliceOf(entity, id, origin)
+      const side = sides.get(origin) ?? (yield* sideOf(entity, id, way.reading, way.isWanted))
+      sides.set(origin, side)
+      const at = side.find(origin, number)
+      const position = at?.position ?? (number <= side.removed ? side.firstPosition : undefined)
+      if (position !== undefined) {
+        return yield* judged(way.progress, slice, position, (at?.index ?? -1) <= side.lastWanted)
+      }
+      if (way.progress.incomplete.has(slice)) return "underWay"
+      let hides = way.hides.get(slice)
+      if (hides === undefined) {
+        hides = (yield* idsIn(way.reading, entity.name, slice, true)).hides
+        way.hides.set(slice, hides)
+      }
+      return hides ? "leftOut" : "missing"
+    }).pipe(
+      Effect.catchTag("NotCompared", () =>
+        Effect.sync((): Judgement => {
+          ways.get(origin)!.isAway = true
+          return "underWay"
+        }))
+    )
+}
 
 const hasPassed = (
   { incomplete, offsets }: Pick<ReplicaProgress, "incomplete" | "offsets">,

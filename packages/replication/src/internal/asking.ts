@@ -21,6 +21,8 @@ export interface Other {
   readonly id: string
   /** How far it has stored the events of this replica; undefined where it does not say. */
   readonly progress: Effect.Effect<ReplicaProgress | undefined, string>
+  /** The same of the events of a third one. */
+  readonly progressOf: (id: string) => Effect.Effect<ReplicaProgress | undefined, string>
   /** How far its own journal goes. */
   readonly heads: Effect.Effect<Offsets, string>
 }
@@ -55,9 +57,11 @@ export const othersOf = (
   return others.map((id) => {
     const options = { ...replicas[id]!, replica: { id: self, others }, producerReplica: id }
     const { heads } = EventConsumer.source(stream, options).provider
+    const progressOf = (id: string) => inTime(EventConsumer.replicaProgress(stream.id, options, id))
     return {
       id,
-      progress: inTime(EventConsumer.replicaProgress(stream.id, options, self)),
+      progress: progressOf(self),
+      progressOf,
       heads: inTime(heads(SliceRange.full) as Effect.Effect<Offsets, EventConsumer.ConsumerError>)
     }
   })

@@ -24,12 +24,17 @@ export class EntitySide<Event, State> {
   count = 0
   /** The index of the last one that is wanted by whoever reads it, and that it has gone past: an earlier one comes with it. */
   lastWanted = -1
+  /** How many were deleted, so that nothing is known of them but that they were there. */
+  emptied = 0
+  /** Where the first one stands that was not removed; undefined where there is none. */
+  firstPosition: number | undefined
   readonly #entity: ReplicatedEventSourced<any, any, Event, State, any>
   readonly #self: string
   readonly #isWanted: (event: Subject, position: number) => boolean
   /** Undefined where it cannot be computed. */
   #state: { readonly value: State } | undefined
   #next = 1
+  #first = 1
 
   constructor(
     entity: ReplicatedEventSourced<any, any, Event, State, any>,
@@ -46,9 +51,17 @@ export class EntitySide<Event, State> {
   take(envelopes: ReadonlyArray<EncodedEnvelope>): void {
     for (const envelope of envelopes) {
       const { payload, persistenceId, sequenceNumber, timestamp } = envelope
+      if (this.firstPosition === undefined) {
+        this.firstPosition = envelope.position ?? Infinity
+        this.#first = sequenceNumber
+      }
       // what is deleted is missing for the state, and nothing says what it was
-      if (sequenceNumber !== this.#next++ || payload === undefined) this.#state = undefined
-      if (payload === undefined) continue
+      if (sequenceNumber !== this.#next || payload === undefined) this.#state = undefined
+      this.#next = sequenceNumber + 1
+      if (payload === undefined) {
+        this.emptied++
+        continue
+      }
       const from = envelope.replication ?? replica.migrated(this.#self, sequenceNumber, timestamp)
       let events = this.origins.get(from.origin)
       if (events === undefined) {
@@ -88,6 +101,28 @@ export class EntitySide<Event, State> {
     } catch {
       this.#state = undefined
     }
+  }
+
+  /** How many of its first events were removed, as by `prune`. They are those before the first one that is left. */
+  get removed(): number {
+    return this.#first - 1
+  }
+
+  /** How many there have been, without those that were deleted and not removed. */
+  get total(): number {
+    return this.#next - 1 - this.emptied
+  }
+
+  /** Where an event stands, and how many are before it; undefined where it is not there. */
+  find(origin: string, number: number): Pick<Unmatched, "index" | "position"> | undefined {
+    const events = this.origins.get(origin) ?? nothing
+    let [low, high] = [0, events.numbers.length]
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (events.numbers[middle]! < number) low = middle + 1
+      else high = middle
+    }
+    return events.numbers[low] === number ? at(origin, events, low) : undefined
   }
 
   /** A hash of the state, the same for the same JSON in whatever order its fields are; undefined where the state is not known. */
@@ -155,4 +190,43 @@ export const compareSides = (
     }
   }
   return { both, onlyHere, onlyThere, other }
+}
+
+type Counted = Pick<EntitySide<any, any>, "emptied" | "origins" | "removed" | "total">
+
+/** Those which a side lacks that may have been removed there, unless they are more than were. What was deleted without being removed is not told from these. */
+const removable = ({ emptied, origins, removed }: Counted, lacking: ReadonlyArray<Unmatched>) => {
+  if (removed === 0 || emptied > 0) return []
+  const events = lacking.filter(({ number, origin }) => number < (origins.get(origin)?.numbers[0] ?? Infinity))
+  return events.length <= removed ? events : []
+}
+
+/**
+ * @internal
+ * Which of the events that a side lacks it has had and removed. Nothing is left of these that says which they were. But an entity's events are numbered without gaps, so each side knows how many it has had: where one has had fewer than the
+ * other, beside those that have not come to it, it has lost some, and none of what it lacks is explained.
+ */
+export const removedOf = (
+  here: Counted,
+  there: Counted,
+  lacking: {
+    /** All that one side lacks, for whatever reason. */
+    readonly all: { readonly here: number; readonly there: number }
+    /** Those that nothing else explains. */
+    readonly here: ReadonlyArray<Unmatched>
+    readonly there: ReadonlyArray<Unmatched>
+    /** Whether all is shown of the other side, so that it can be counted. */
+    readonly isWhole: boolean
+  }
+): { readonly here: ReadonlyArray<Unmatched>; readonly there: ReadonlyArray<Unmatched> } => {
+  const ofHere = removable(here, lacking.here)
+  const ofThere = removable(there, lacking.there)
+  const [hadHere, hadThere] = [
+    here.total + lacking.all.here - ofHere.length,
+    there.total + lacking.all.there - ofThere.length
+  ]
+  return {
+    here: lacking.isWhole && hadHere < hadThere ? [] : ofHere,
+    there: lacking.isWhole && hadThere < hadHere ? [] : ofThere
+  }
 }
