@@ -43,21 +43,32 @@ import { sharing } from "./internal/sharing.ts"
  * @since 0.1.0
  */
 export const suite = (name: string, storage: Layer.Layer<Journal | Stores | DurableStateStore, unknown>): void => {
-  sharing(`${name}: projections`, Layer.merge(storage, quiet), (it) => {
-    projectionTests(it)
-    deliveryTests(it)
-    flowTests(it)
-    mergedTests(it)
-    managedProjectionTests(it)
-    skipTests(it)
-    receiptTests(it)
-    filteredProjectionTests(it)
-    historyTests(it)
-    rewoundTests(it)
-    scalingTests(it)
-    versionTests(it)
-    verificationTests(it)
-  })
+  // some storage takes the longer the more others have left in it
+  sharing(
+    `${name}: projections`,
+    Layer.merge(storage, quiet),
+    (it) => {
+      projectionTests(it)
+      deliveryTests(it)
+      flowTests(it)
+      mergedTests(it)
+    },
+    (it) => {
+      managedProjectionTests(it)
+      skipTests(it)
+      receiptTests(it)
+    },
+    (it) => {
+      filteredProjectionTests(it)
+      historyTests(it)
+    },
+    rewoundTests,
+    scalingTests,
+    (it) => {
+      versionTests(it)
+      verificationTests(it)
+    }
+  )
 }
 
 /**

@@ -27,6 +27,7 @@ import {
   makeWriter,
   persistent,
   placeOf,
+  savedSoon,
   stopped,
   whileRunning
 } from "./projectionKit.ts"
@@ -72,7 +73,7 @@ export const guarantees = [
     <E>(
       name: string,
       handler: (envelope: Envelope<string>) => Effect.Effect<void, E, Journal.Journal>
-    ) => Projection.atLeastOnce(name, handler)
+    ) => Projection.atLeastOnce(name, handler, savedSoon)
   ]
 ] as const
 
@@ -200,14 +201,16 @@ export const filteredProjectionTests = (it: It<Journal.Journal | Projection.Stor
           const name = freshName()
           let handled = 0
           const group = Handler.grouped(
-            { size: 100, within: "2 seconds" },
+            { size: 100, within: "1 second" },
             (envelopes: ReadonlyArray<Envelope<string>>) =>
               Effect.sync(() => {
                 handled += envelopes.length
               })
           )
           const projection = filtered(type).pipe(
-            guarantee === "exactly once" ? Projection.exactlyOnce(name, group) : Projection.atLeastOnce(name, group)
+            guarantee === "exactly once"
+              ? Projection.exactlyOnce(name, group)
+              : Projection.atLeastOnce(name, group, savedSoon)
           )
           const once = Effect.andThen(
             append(type, "a", ["x"]),

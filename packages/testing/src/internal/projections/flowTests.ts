@@ -15,7 +15,7 @@ import * as Stream from "effect/Stream"
 import * as Wait from "../../Wait.ts"
 import type { It } from "../kit.ts"
 import { append, fresh, idsOfSlice, sliceOf, texts } from "../kit.ts"
-import { errorOf, freshName, inState, placeOf, whileRunning } from "./projectionKit.ts"
+import { errorOf, freshName, inState, placeOf, savedSoon, whileRunning } from "./projectionKit.ts"
 
 const places = (id: string, n: number) => Array.from({ length: n }, (_, i) => `${id} ${i + 1}`)
 
@@ -54,7 +54,7 @@ export const flowTests = (it: It<Journal.Journal | Projection.Stores>): void => 
                   seen.push(placeOf(envelope))
                   return envelope
                 }), { concurrency: 8, unordered: true })
-            )),
+            ), savedSoon),
           Projection.workers(3)
         )
         const ids = Array.from({ length: 9 }, (_, i) => `e${i}`)
@@ -306,7 +306,7 @@ export const flowTests = (it: It<Journal.Journal | Projection.Stores>): void => 
             Stream.suspend(() => {
               began++
               return Stream.tap(envelopes, (envelope) => Effect.sync(() => seen.push(placeOf(envelope))))
-            })),
+            }), savedSoon),
           Projection.recovery(RecoveryStrategy.deadLetter)
         )
         yield* append(type, parked, texts(3))
@@ -362,7 +362,7 @@ export const flowTests = (it: It<Journal.Journal | Projection.Stores>): void => 
                 return Effect.as(Effect.sync(() => seen.push(placeOf(envelope))), envelope)
               }),
               Stream.filter(({ event }) => event !== "dropped")
-            ), { deadline: "500 millis" }),
+            ), { deadline: "500 millis", ...savedSoon }),
           Projection.recovery(RecoveryStrategy.deadLetter)
         )
         for (const event of ["dropped", "fails", "stays"]) yield* append(type, event, [event, "next"])

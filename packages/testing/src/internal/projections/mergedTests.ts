@@ -27,6 +27,8 @@ import {
   makeEffects,
   makeWriter,
   placeOf,
+  reportingSoon,
+  savedSoon,
   stopped,
   whileRunning
 } from "./projectionKit.ts"
@@ -51,7 +53,7 @@ type Handle = (envelope: Envelope<string>) => Effect.Effect<void>
 
 const deliveries = [
   ["exactly once", (name: string, handle: Handle) => Projection.exactlyOnce(name, handle)],
-  ["at least once", (name: string, handle: Handle) => Projection.atLeastOnce(name, handle)],
+  ["at least once", (name: string, handle: Handle) => Projection.atLeastOnce(name, handle, savedSoon)],
   ["at most once", (name: string, handle: Handle) => Projection.atMostOnce(name, handle)]
 ] as const
 
@@ -61,7 +63,8 @@ const inFlow = [
     Projection.flow(
       name,
       (envelopes: Stream.Stream<Envelope<string>>) =>
-        Stream.mapEffect(envelopes, (envelope) => Effect.as(handle(envelope), envelope))
+        Stream.mapEffect(envelopes, (envelope) => Effect.as(handle(envelope), envelope)),
+      savedSoon
     )
 ] as const
 
@@ -482,7 +485,7 @@ export const mergedTests = (
           assert.deepStrictEqual(reported, expected)
           const one = yield* ProjectionStatus.everywhere({ projection: name, source: keyOf(orders) })
           assert.deepStrictEqual(one.map(({ source }) => source), [keyOf(orders), keyOf(orders)])
-        }).pipe(whileRunning(projection))
+        }).pipe(whileRunning(projection), reportingSoon)
       }))
 
     it.effect("opens as one plain stream", () =>

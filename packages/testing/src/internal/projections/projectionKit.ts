@@ -1,6 +1,7 @@
 import { assert } from "@effect/vitest"
 import type * as EntityType from "@sluice/core/EntityType"
 import type { Envelope } from "@sluice/core/Envelope"
+import { Heartbeat, heartbeat } from "@sluice/core/HeartbeatStore"
 import * as Journal from "@sluice/core/Journal"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import * as Projection from "@sluice/core/Projection"
@@ -28,6 +29,12 @@ export const persistent = RecoveryStrategy.retryAndFail({ retries: Number.MAX_SA
 export const whileRunning =
   <E, R>(projection: Projection.Projection<E, R>) => <A, E2, R2>(effect: Effect.Effect<A, E2, R2>) =>
     Effect.scoped(Effect.andThen(Layer.build(Projection.layer(projection)), effect))
+
+/** @internal Has offsets stored soon, for what waits for them to be. */
+export const savedSoon = { saveWithin: "20 millis" } as const
+
+/** @internal Has workers report soon on how they are doing, for what waits for a report of them. */
+export const reportingSoon = Effect.provideService(Heartbeat, heartbeat({ interval: "200 millis" }))
 
 /** @internal Waits until every event that is in the source now is processed, and the offsets say so, and the status of the workers that run here. */
 export const caughtUp = (projection: string): Effect.Effect<void, unknown> =>

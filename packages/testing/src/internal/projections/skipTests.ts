@@ -16,7 +16,16 @@ import * as Stream from "effect/Stream"
 import * as Wait from "../../Wait.ts"
 import type { It } from "../kit.ts"
 import { append, assertInvalid, fresh, idsOfSlice, texts } from "../kit.ts"
-import { appendUndecodable, freshName, inState, persistent, placeOf, stopped, whileRunning } from "./projectionKit.ts"
+import {
+  appendUndecodable,
+  freshName,
+  inState,
+  persistent,
+  placeOf,
+  savedSoon,
+  stopped,
+  whileRunning
+} from "./projectionKit.ts"
 
 type Handle = (envelope: Envelope<string>) => Effect.Effect<void, unknown, Journal.Journal>
 
@@ -29,12 +38,15 @@ const inGroups = (handle: Handle, within = 5) =>
 const deliveries: ReadonlyArray<readonly [name: string, of: (name: string, handle: Handle) => any]> = [
   ["exactly once", (name, handle) => Projection.exactlyOnce(name, handle)],
   ["exactly once, in groups", (name, handle) => Projection.exactlyOnce(name, inGroups(handle))],
-  ["at least once", (name, handle) => Projection.atLeastOnce(name, handle)],
-  ["at least once, in groups", (name, handle) => Projection.atLeastOnce(name, inGroups(handle))],
-  ["at least once, at the same time", (name, handle) => Projection.atLeastOnce(name, handle, { parallelism: 4 })],
+  ["at least once", (name, handle) => Projection.atLeastOnce(name, handle, savedSoon)],
+  ["at least once, in groups", (name, handle) => Projection.atLeastOnce(name, inGroups(handle), savedSoon)],
+  [
+    "at least once, at the same time",
+    (name, handle) => Projection.atLeastOnce(name, handle, { parallelism: 4, ...savedSoon })
+  ],
   [
     "at least once, in groups at the same time",
-    (name, handle) => Projection.atLeastOnce(name, inGroups(handle, 0), { parallelism: 4 })
+    (name, handle) => Projection.atLeastOnce(name, inGroups(handle, 0), { parallelism: 4, ...savedSoon })
   ]
 ]
 
@@ -47,7 +59,8 @@ const others: typeof deliveries = [
       Projection.flow(
         name,
         (envelopes: Stream.Stream<Envelope<string>>) =>
-          Stream.mapEffect(envelopes, (envelope) => Effect.as(handle(envelope), envelope))
+          Stream.mapEffect(envelopes, (envelope) => Effect.as(handle(envelope), envelope)),
+        savedSoon
       )
   ]
 ]

@@ -22,7 +22,16 @@ import type { It } from "../kit.ts"
 import { append, eventsOf, fresh, revisionOf, texts } from "../kit.ts"
 import { filtered, idOf } from "./filteredProjectionTests.ts"
 import { only } from "./historyTests.ts"
-import { caughtUp, freshName, inState, makeEffects, persistent, stopped, whileRunning } from "./projectionKit.ts"
+import {
+  caughtUp,
+  freshName,
+  inState,
+  makeEffects,
+  persistent,
+  reportingSoon,
+  stopped,
+  whileRunning
+} from "./projectionKit.ts"
 
 type Storage = Journal | Projection.Stores
 
@@ -309,7 +318,7 @@ export const versionTests = (it: It<Storage>): void => {
           const [one, done] = yield* ProjectionStatus.versions(of)
           assert.deepInclude(one, { phase: "Dropped", passed: 0, left: undefined })
           assert.deepInclude(done, { phase: "Live", passed: 10 })
-        }).pipe(whileRunning(make(1)))
+        }).pipe(whileRunning(make(1)), reportingSoon)
       }))
 
     it.effect("takes no place while it has dead letters", () =>
