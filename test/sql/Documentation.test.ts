@@ -1,8 +1,8 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, layer } from "@effect/vitest"
 import * as ConsumerFilter from "@sluice/core/ConsumerFilter"
 import * as EntityType from "@sluice/core/EntityType"
 import * as EventFilter from "@sluice/core/EventFilter"
-import { HeartbeatStore } from "@sluice/core/HeartbeatStore"
+import { Heartbeat, heartbeat, HeartbeatStore } from "@sluice/core/HeartbeatStore"
 import * as Journal from "@sluice/core/Journal"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
@@ -11,6 +11,7 @@ import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
 import * as Source from "@sluice/core/Source"
 import { freePort } from "@sluice/testing/FreePort"
 import * as Wait from "@sluice/testing/Wait"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
@@ -21,7 +22,7 @@ import * as Path from "node:path"
 import Pg from "pg"
 import { inject } from "vitest"
 import { markdownExamples, pages, runExample, sqlExamples } from "../docs/examples.ts"
-import { databases } from "./databases.ts"
+import { databases, type DatabaseUnderTest, type Place } from "./databases.ts"
 
 class ItemAdded extends Schema.TaggedClass<ItemAdded>()("ItemAdded", { sku: Schema.String, quantity: Schema.Int }) {}
 const Cart = EntityType.make("cart", { event: ItemAdded })
@@ -85,29 +86,50 @@ const building = Effect.gen(function*() {
 
 const blocks = pages.flatMap((file) => sqlExamples(file).map((example) => ({ file, ...example })))
 
-describe.each(databases)("on $name", ({ dialect, place }) => {
-  it.live.each(blocks.filter(({ dialects }) => dialects.includes(dialect)))(
-    "$file: $sql",
-    ({ sql }) =>
-      Effect.gen(function*() {
-        const { execute, layer, table } = yield* place
-        const ofWorkers = sql.includes("sluice_worker")
-        yield* Effect.provide(ofWorkers ? Effect.andThen(service, building) : service, yield* Layer.build(layer()))
-        const folder = yield* Effect.acquireRelease(
-          Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "sluice-sql-"))),
-          (folder) => Effect.sync(() => Fs.rmSync(folder, { recursive: true }))
-        )
-        const own = sql.replaceAll(/'(\w+\.db)'/g, `'${folder}/$1'`).replaceAll(/\bsluice_\w+/g, (name) => table(name))
-        const rows = yield* Effect.promise(() => execute(own))
-        if (!/^select/i.test(sql)) return
-        assert.isAbove(rows.length, 0)
-        if (ofWorkers) assert.notInclude(rows.map(({ projection }) => String(projection)), "totals@2")
-        for (const row of rows) {
-          // what a page shows is there to be seen
-          assert.deepStrictEqual(Object.entries(row).filter(([, value]) => value === null), [])
-        }
-      })
+/** The database of a service that does what the pages speak of, and runs as long as the tests that share it. */
+class Documented extends Context.Service<Documented, Pick<Place, "execute" | "table">>()("sluice/test/Documented") {}
+
+const documented = (place: DatabaseUnderTest["place"], does: typeof service | typeof building) =>
+  Layer.effect(
+    Documented,
+    Effect.gen(function*() {
+      const { execute, layer, table } = yield* place
+      yield* does.pipe(
+        // what waits for a report of its workers waits for that long
+        Effect.provideService(Heartbeat, heartbeat({ interval: "200 millis" })),
+        Effect.provide(yield* Layer.build(layer()))
+      )
+      return Documented.of({ execute, table })
+    })
   )
+
+describe.each(databases)("on $name", ({ dialect, place }) => {
+  for (const ofWorkers of [false, true]) {
+    const own = blocks.filter(({ dialects, sql }) =>
+      dialects.includes(dialect) && sql.includes("sluice_worker") === ofWorkers
+    )
+    const does = ofWorkers ? Effect.andThen(service, building) : service
+    layer(documented(place, does), { excludeTestServices: true, timeout: "3 minutes" })((it) => {
+      it.effect.each(own)("$file: $sql", ({ sql }) =>
+        Effect.gen(function*() {
+          const { execute, table } = yield* Documented
+          const folder = yield* Effect.acquireRelease(
+            Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "sluice-sql-"))),
+            (folder) => Effect.sync(() => Fs.rmSync(folder, { recursive: true }))
+          )
+          const own = sql.replaceAll(/'(\w+\.db)'/g, `'${folder}/$1'`)
+            .replaceAll(/\bsluice_\w+/g, (name) => table(name))
+          const rows = yield* Effect.promise(() => execute(own))
+          if (!/^select/i.test(sql)) return
+          assert.isAbove(rows.length, 0)
+          if (ofWorkers) assert.notInclude(rows.map(({ projection }) => String(projection)), "totals@2")
+          for (const row of rows) {
+            // what a page shows is there to be seen
+            assert.deepStrictEqual(Object.entries(row).filter(([, value]) => value === null), [])
+          }
+        }))
+    })
+  }
 })
 
 it.each(pages.flatMap((file) => markdownExamples(file, "ts servers").map((code) => [file, code] as const)))(
