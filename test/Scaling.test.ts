@@ -4,7 +4,8 @@ import * as Path from "node:path"
 import { temporaryFolder } from "./kit/Service.ts"
 import { automatic, handovers, scaling } from "./scaling/scaling.ts"
 
-describe("a projection of several processes", () => {
+// each in a file of its own; they wait for handlers that take seconds, and for processes
+describe.concurrent("a projection of several processes", () => {
   it.live(
     "is scaled while events come, and a process is killed: each is handled once and in order",
     () =>

@@ -4,6 +4,7 @@
  * usage: runner WHERE PROJECTION
  */
 import * as ClusterPlacement from "@sluice/cluster/ClusterPlacement"
+import { Heartbeat, heartbeat } from "@sluice/core/HeartbeatStore"
 import type * as Journal from "@sluice/core/Journal"
 import * as Projection from "@sluice/core/Projection"
 import * as Effect from "effect/Effect"
@@ -21,6 +22,8 @@ endWithParent(
   Layer.launch(
     Projection.layer<unknown, Projection.Stores | Journal.Journal>(projection).pipe(
       Layer.provide(ClusterPlacement.layer()),
+      // who has it scaled waits for what its processes say of their workers
+      Layer.provide(Layer.succeed(Heartbeat, heartbeat({ interval: "500 millis" }))),
       Layer.provide(open(JSON.parse(where!)))
     )
   ).pipe(Effect.orDie)
