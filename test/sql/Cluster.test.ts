@@ -4,15 +4,17 @@ import * as Effect from "effect/Effect"
 import { comeAndGo, withoutDatabase } from "../cluster/processes.ts"
 import { databases } from "./databases.ts"
 
-const timeout = 900_000
+/** One after the other on a database. */
+const options = { timeout: 900_000, concurrent: false }
 
-describe.each(databases.filter(({ name }) => name === "PostgreSQL" || name === "MariaDB"))(
+// on the one database they wait while they do on the other: mostly for the leases of a process that is gone to be over
+describe.concurrent.each(databases.filter(({ name }) => name === "PostgreSQL" || name === "MariaDB"))(
   "a projection of several processes, in $name,",
   ({ dialect, place }) => {
     it.live("handles each event once, while they come, go, are killed and halted", () =>
       Effect.gen(function*() {
         yield* comeAndGo((yield* place).where)
-      }), timeout)
+      }), options)
 
     it.live("goes on by itself when the database has been away", () =>
       Effect.gen(function*() {
@@ -25,6 +27,6 @@ describe.each(databases.filter(({ name }) => name === "PostgreSQL" || name === "
           ? { dialect: "mysql" as const, url: `mysql://${at}` }
           : { dialect: "postgres" as const, url: `postgres://${at}`, schema: "cluster" }
         yield* withoutDatabase(where, { start, stop: kill })
-      }), timeout)
+      }), options)
   }
 )
