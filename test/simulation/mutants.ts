@@ -21,16 +21,19 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "offsets move without compare-and-set",
     file: `${core}/internal/memory/offsetStore.ts`,
+    from: 4,
     changes: [["if (position !== from.position || timestamp !== from.timestamp) {", "if (false) {"]]
   },
   {
     name: "two workers handle the same replay",
     file: `${core}/internal/memory/offsetStore.ts`,
+    from: 17,
     changes: [["before.sequenceNumber >= first", "false"]]
   },
   {
     name: "a worker from before a rewind goes on",
     file: `${core}/internal/memory/offsetStore.ts`,
+    from: 18,
     changes: [["if (sources.get(transaction, sourceKey(key))?.revision !== revision) {", "if (false) {"]]
   },
   {
@@ -45,6 +48,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "what fails in a handler is saved as handled",
     file: `${core}/internal/projection/handling.ts`,
+    from: 26,
     changes: [[
       "    return Effect.map(handOut(self, envelopes), () => {\n",
       "    tracker.advance(elements)\n    return Effect.map(handOut(self, envelopes), () => {\n"
@@ -53,7 +57,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a gap is accepted",
     file: `${core}/LogCursor.ts`,
-    from: 1420,
+    from: 1429,
     changes: [[
       "return position < next ? \"alreadyDelivered\" : \"gap\"",
       "return position < next ? \"alreadyDelivered\" : \"next\""
@@ -62,11 +66,13 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a wake-up is lost: a group that is not full waits for another event",
     file: `${core}/internal/projection/Grouping.ts`,
+    from: 10,
     changes: [["if (!this.isEmpty && this.#groupDue === Infinity) {", "if (false) {"]]
   },
   {
     name: "what is undone is announced",
     file: `${core}/internal/memory/database.ts`,
+    from: 8,
     changes: [[
       "if (!Exit.isSuccess(exit)) return\n",
       "if (!Exit.isSuccess(exit)) {\n" +
@@ -77,6 +83,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "events are announced before they are committed",
     file: `${core}/internal/memory/database.ts`,
+    from: 8,
     changes: [[
       "([current, now]) => f(current!.own.transaction, Math.floor(now * 1000))",
       "([current, now]) => Effect.tap(f(current!.own.transaction, Math.floor(now * 1000)), () => Effect.sync(() => {\n" +
@@ -87,6 +94,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a fenced worker goes on",
     file: `${core}/internal/projection/handling.ts`,
+    from: 6,
     changes: [[
       "store.transact(key, basis, tracker.moves, effect)",
       "Effect.catchTag(store.transact(key, basis, tracker.moves, effect), \"Fenced\", () => Effect.void)"
@@ -95,6 +103,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a rewind leaves offsets as they are",
     file: `${core}/internal/memory/projectionManagement.ts`,
+    from: 6,
     changes: [
       [
         "if (isExact) forget(transaction, key)\n              else forgetSkips(transaction, key)",
@@ -109,11 +118,13 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "an append that is sent again does not look for its events",
     file: `${core}/internal/memory/logs.ts`,
+    from: 8,
     changes: [["if (request.recheck) {", "if (false) {"]]
   },
   {
     name: "an expected sequence number may be overtaken",
     file: `${core}/internal/memory/logs.ts`,
+    from: 8,
     changes: [[
       "actual !== (expected === \"none\" ? 0 : expected)",
       "actual < (expected === \"none\" ? 0 : expected)"
@@ -122,11 +133,13 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "what a nested transaction has appended stays when it is undone",
     file: `${core}/internal/memory/database.ts`,
+    from: 8,
     changes: [["own.transaction = savepoint", "void savepoint"]]
   },
   {
     name: "caught up is said of what is behind",
     file: `${core}/ProjectionStatus.ts`,
+    from: 11,
     changes: [["status.pastLag === 0 &&\n          hasReached(status, heads)", "status.pastLag === 0"]]
   },
   {
@@ -152,6 +165,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "an offset moves past an event that nobody puts aside",
     file: `${core}/internal/projection/handling.ts`,
+    from: 26,
     changes: [["management.putAside(letter), () =>", "Effect.void, () =>"]]
   },
   {
@@ -166,6 +180,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "what is cleared is remembered",
     file: `${core}/internal/memory/projectionManagement.ts`,
+    from: 5,
     changes: [[
       "    forget(transaction, key)\n    for (const [id, row] of letters",
       "    for (const [id, row] of letters"
@@ -174,7 +189,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a wake-up is lost: a follower forgets it after it has looked at the tail",
     file: `${core}/internal/reading/follow.ts`,
-    from: 62,
+    from: 151,
     changes: [
       ["    latch.closeUnsafe()\n", ""],
       [
@@ -186,6 +201,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a wake-up is lost: the tail wakes those who follow the first of its new events",
     file: `${core}/internal/reading/JournalTail.ts`,
+    from: 6,
     changes: [[
       "if (taken.some(({ slice }) => SliceRange.contains(range, slice))) latch.openUnsafe()",
       "if (SliceRange.contains(range, taken[0]!.slice)) latch.openUnsafe()"
@@ -194,11 +210,13 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a wake-up is lost: the tail listens only once it has found nothing",
     file: `${core}/internal/reading/JournalTails.ts`,
+    from: 10,
     changes: [["Effect.andThen(changed, read)", "Effect.andThen(Effect.flatten(journal.changes(entityType)), read)"]]
   },
   {
     name: "a change of a state wakes nobody",
     file: `${core}/internal/memory/database.ts`,
+    from: 5,
     changes: [["for (const entityType of transaction.states) states.changed(entityType)", ""]]
   },
   {
@@ -209,6 +227,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a source that goes past deleted events begins before them",
     file: `${core}/internal/reading/follow.ts`,
+    from: 8,
     changes: [["start.pastDeleted === true ? yield*", "start.pastDeleted === undefined ? yield*"]]
   },
   {
@@ -219,11 +238,13 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "at most once, the offset is stored after the handler",
     file: `${core}/internal/projection/handling.ts`,
+    from: 4,
     changes: [["self.projection.delivery._tag === \"AtMostOnce\"\n    ? handOver", "false\n    ? handOver"]]
   },
   {
     name: "at most once, a group is handed over in part",
     file: `${core}/internal/projection/handling.ts`,
+    from: 10,
     changes: [[
       "Effect.matchCauseEffect(callAndDiscard(self, given), {",
       "Effect.matchCauseEffect(callAndDiscard(self, given.slice(0, 1)), {"
@@ -266,6 +287,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a consumer takes a stream on which nothing comes for one that is alive",
     file: "packages/grpc/src/internal/client/producerClient.ts",
     workload: "network",
+    from: 5,
     changes: [
       ["yield* call.keepAlive(", "yield* ((_: unknown) => Effect.void)("],
       ["watchStall(call,", "((..._: ReadonlyArray<unknown>) => Effect.void)(call,"]
@@ -297,7 +319,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a change does not wait for at-least-once workers of other processes",
     file: `${core}/ConsumerFilter.ts`,
     workload: "filters",
-    from: 100,
+    from: 103,
     changes: [["yield* filters.afterCommit(outlive(stored))", "yield* Effect.void"]]
   },
   {
@@ -344,7 +366,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "how far was looked back is stored before that is handled",
     file: `${core}/internal/projection/incarnation.ts`,
     workload: "filters",
-    from: 4,
+    from: 10,
     changes: [[
       "  const judged = yield* judge(self, chunk.elements",
       "  if (chunk.progress !== undefined) self.past.take(chunk)\n" +
@@ -356,7 +378,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "how far was looked back is stored while some of it waits in a group",
     file: `${core}/internal/projection/incarnation.ts`,
     workload: "filters",
-    from: 89,
+    from: 115,
     changes: [[
       "    yield* handleAll(self)\n    yield* saveNow(self)\n    yield* filter.lookedThrough(",
       "    yield* filter.lookedThrough("
@@ -376,7 +398,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what a rewind has jumped over comes all the same",
     file: `${core}/Rewind.ts`,
     workload: "filters",
-    from: 19,
+    from: 25,
     changes: [[
       "rewinds.some(({ jumpedFrom, since }) => jumpedFrom",
       "rewinds.some(({ jumpedFrom, since }) => false && jumpedFrom"
@@ -393,6 +415,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what was left out before the place that a rewind leads to counts as handled",
     file: `${core}/Rewind.ts`,
     workload: "filters",
+    from: 9,
     changes: [["if (completeUpTo === undefined || !isSame || !isAfter(to, completeUpTo)) {", "if (true) {"]]
   },
   {
@@ -412,25 +435,28 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a worker begins before the one has ended that had its slices",
     file: `${core}/internal/projection/WorkerSet.ts`,
     workload: "scaling",
+    from: 8,
     changes: [["if (others.length === 0) return Effect.void", "if (others.length >= 0) return Effect.void"]]
   },
   {
     name: "a worker begins though one of another process has its slices",
     file: `${core}/internal/projection/WorkerSet.ts`,
     workload: "scaling",
-    from: 86,
+    from: 92,
     changes: [["if (lease === undefined) return work", "if (lease !== null) return work"]]
   },
   {
     name: "workers of two processes handle the same events while they are scaled",
     file: `${core}/internal/memory/offsetStore.ts`,
     workload: "scaling",
+    from: 4,
     changes: [["if (position !== from.position || timestamp !== from.timestamp) {", "if (false) {"]]
   },
   {
     name: "merged sources have their offsets in one place",
     file: `${core}/internal/memory/offsetStore.ts`,
     workload: "scaling",
+    from: 5,
     changes: [[
       "sliceKey: (key, slice) => `${slice} ${textOf(key)}`",
       "sliceKey: (key, slice) => `${slice} ${key.projection}`"
@@ -440,6 +466,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "the offset of a flow is stored before what comes first is done",
     file: `${core}/internal/projection/FlowLanes.ts`,
     workload: "scaling",
+    from: 19,
     changes: [[
       "if (element._tag === \"Envelope\" && !this.#behind.delete(element)) break",
       "if (element._tag === \"Envelope\" && !this.#behind.delete(element) && this.#behind.size === 0) break"
@@ -448,6 +475,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "later events of a parked entity are handled",
     file: `${core}/internal/projection/ParkedEntities.ts`,
+    from: 85,
     changes: [[
       "return this.#ids.size > 0 && this.#ids.has(place.persistenceId) && this.#isParkable(place)",
       "return false"
@@ -457,6 +485,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "the workers of a dead process are shown as they were",
     file: `${core}/internal/projection/isLate.ts`,
     workload: "scaling",
+    from: 20,
     changes: [["Math.abs(now - at) > missedIntervals * interval * 1000", "Math.abs(now - at) > Infinity"]]
   },
   {
@@ -493,7 +522,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a version takes its place before it has come far enough",
     file: `${core}/internal/projection/buildVersion.ts`,
     workload: "versions",
-    from: 8,
+    from: 13,
     changes: [[
       "versionLag(ends, progress, waitsFrom) <= version.lag",
       "versionLag(ends, progress, waitsFrom) <= version.lag + 3"
@@ -510,7 +539,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a version that has dead letters takes its place",
     file: `${core}/internal/projection/versionLag.ts`,
     workload: "versions",
-    from: 15,
+    from: 18,
     changes: [["found.isPaused || found.hasDeadLetters", "found.isPaused"]]
   },
   {
@@ -523,7 +552,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a version is still built once a later one is live",
     file: `${core}/ProjectionVersion.ts`,
     workload: "versions",
-    from: 8,
+    from: 14,
     changes: [[
       "other.version < id.version && isAtWork(other.phase) ?",
       "other.version < id.version && other.phase === \"Live\" ?"
@@ -533,6 +562,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a version is live though its readers are not led to it",
     file: `${core}/internal/memory/projectionManagement.ts`,
     workload: "versions",
+    from: 6,
     changes: [[
       "Effect.timeoutOrElse(Effect.provideService(switching, Transaction, noTables), {",
       "Effect.timeoutOrElse(Effect.ignore(Effect.provideService(switching, Transaction, noTables)), {"
@@ -578,7 +608,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "a version takes its place though it has just been cancelled",
     file: `${core}/ProjectionVersion.ts`,
     workload: "versions",
-    from: 31,
+    from: 47,
     changes: [[
       "version === id.version && phase === \"Building\")) return []",
       "version === id.version && phase !== \"Live\")) return []"
