@@ -20,8 +20,13 @@ const start = { journal: undefined, offsets: Offset.none }
 const fake = Effect.map(Clock.Clock, (clock) => {
   const reached = Deferred.makeUnsafe<void>()
   const requests: Array<Call.Request> = []
+  const refused: Call.Status = { code: status.UNAVAILABLE, details: "nobody listens there", trailers: {} }
   const channel: Call.Channel = {
-    ready: () => Deferred.await(reached),
+    ready: (waitForReady) =>
+      Effect.flatMap(
+        Deferred.isDone(reached),
+        (isReached) => isReached || waitForReady ? Deferred.await(reached) : Effect.fail(refused)
+      ),
     call: (request, listener) => {
       requests.push(request)
       queueMicrotask(() => listener.headers({}))
@@ -49,27 +54,30 @@ describe("a client of a producer", () => {
       assert.deepStrictEqual(requests.map(({ headers }) => headers), [{ token: "1" }])
     }))
 
-  it.effect("says after a moment, and then every half a minute, that a producer cannot be reached", () =>
+  it.effect("says after a moment, and then every half a minute, that a producer cannot be reached, and why, and when it can again", () =>
     Effect.gen(function*() {
       const { channel, provide, reached } = yield* fake
-      const { layer, lines } = logging()
+      const { layer, lines } = logging("Info")
       const { connect } = makeProducerClient("carts", { address: "127.0.0.1:1" }, EventFilter.passAll)
-      const connecting = (waitForReady: boolean) =>
-        Effect.forkScoped(
-          provide(connect(channel, SliceRange.full, start, waitForReady, () => Offset.none)).pipe(Effect.provide(layer))
-        )
-      yield* connecting(false)
-      yield* connecting(true)
+      const connecting = Effect.forkScoped(
+        provide(connect(channel, SliceRange.full, start, true, () => Offset.none)).pipe(Effect.provide(layer))
+      )
+      yield* connecting
+      yield* connecting
       yield* TestClock.adjust(2_999)
       assert.lengthOf(lines, 0)
       yield* TestClock.adjust(1)
       assert.lengthOf(lines, 1)
-      assert.match(lines[0]!, /Waits until the producer of 'carts' at 127.0.0.1:1 can be reached: see that it runs/)
+      assert.match(
+        lines[0]!,
+        /Waits until the producer of 'carts' at 127.0.0.1:1 can be reached: see that it runs, and that the address is right: nobody listens there/
+      )
       yield* TestClock.adjust("60 seconds")
       assert.lengthOf(lines, 3)
       yield* Deferred.succeed(reached, undefined)
       yield* TestClock.adjust("1 minute")
-      assert.lengthOf(lines, 3)
+      assert.lengthOf(lines, 4)
+      assert.match(lines[3]!, /The producer of 'carts' at 127.0.0.1:1 can be reached again/)
     }))
 
   it.effect("says what it may be that names no journal where there was one, and sends nothing", () =>
