@@ -181,7 +181,8 @@ export const json = <A, I>(schema: Schema.Codec<A, I>, options?: {
     const member = typeof tag === "string" && byTag.get(tag) ||
       (untagged.find((_) => _.exact(event)) ?? untagged.find((_) => _.is(event)))
     if (member) return member
-    throw new TypeError(`none of this codec's events: ${[...decoders.keys()].join(", ")}`)
+    const name = typeof tag === "string" ? `an event '${tag}'` : "an event without a '_tag'"
+    throw new TypeError(`${name} is none of this codec's: ${[...decoders.keys()].join(", ")}`)
   }
   return make({
     name: "json",
