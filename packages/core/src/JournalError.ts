@@ -105,7 +105,8 @@ export class JournalForked
   override get message(): string {
     return `The journal of '${this.entityType}' has no event at position ${this.offset.position} of slice ${this.slice} ` +
       `with timestamp ${this.offset.timestamp}: events were lost since the reader was there. ` +
-      "Restore the database, or rewind the projection to a time before the loss"
+      "Restore the database, or rewind the projection to a time before the loss. " +
+      "A region of replicated entities begins anew instead, under another id"
   }
 }
 
