@@ -157,13 +157,16 @@ export const latestEventTimestamp = (
   Effect.gen(function*() {
     const request = yield* parse("request", () => decodeRequest(LatestEventTimestampRequestSchema, bytes))
     const [stream] = yield* streamOf(streams, callerOf(call, request.sluiceReplicaInfo), request)
-    const { progress, replicas } = stream.replica ?? {}
+    const { id, progress, replicas } = stream.replica ?? {}
     const of = request.sluiceStoredOf
     if (of !== "" && progress !== undefined) {
       // the database is asked for no other text
       if (!replicas!.includes(of)) {
         return yield* Effect.fail(
-          invalidArgument(`sluice_stored_of: '${quotable(of)}' is none of the replicas '${replicas!.join("', '")}'`)
+          invalidArgument(
+            `'${quotable(of)}' is none of the replicas that '${id}' knows: '${replicas!.join("', '")}'. ` +
+              "Name it among the replicas of the entity type there as well, and consume it"
+          )
         )
       }
       return storedMessage(yield* stream.within(progress(of)))
