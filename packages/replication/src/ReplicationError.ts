@@ -204,8 +204,8 @@ export class ForeignJournal
 {
   override get message(): string {
     const { persistenceId, replica } = this
-    return `This process is of replica '${replica}', and its database has '${persistenceId}', which is not: it belongs to another replica. ` +
-      "Start it as the replica that its database is of, or with a database of its own, which the others fill"
+    return `This process is of replica '${replica}', and its database is of another one, as it has '${persistenceId}'. ` +
+      "Start it as the replica that the database is of, or with a database of its own, which the others fill"
   }
 }
 

@@ -133,7 +133,10 @@ export const replicatedTests = (
               const defect = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
               return defect instanceof ForeignJournal ? defect.message : undefined
             })
-          assert.include(yield* foreign(notes), `replica 'us', and its database has '${notes.name}|a|eu'`)
+          assert.include(
+            yield* foreign(notes),
+            `replica 'us', and its database is of another one, as it has '${notes.name}|a|eu'`
+          )
           yield* Journal.prune(notes.entityType, {
             evenReplicated: true,
             before: Timestamp.make((yield* Journal.Journal.use(({ now }) => now)) + 1)
