@@ -35,6 +35,7 @@ import { type CallRequests, readRequests } from "./CallRequests.ts"
 import { CallWriter } from "./CallWriter.ts"
 import { consumerStartOf, needsTime } from "./consumerStart.ts"
 import * as Fence from "./Fence.ts"
+import { holdingBack } from "./holdingBack.ts"
 import type { OfferedStream } from "./OfferedStream.ts"
 import type { SendBudget, Share } from "./SendBudget.ts"
 import { within } from "./serverCall.ts"
@@ -184,12 +185,14 @@ const serve = (
       fence?.hides(envelope) === true ? "skip" : filter.isReplayed(envelope) ? "send" : treat(envelope)
     const pieces = (elements: ReadonlyArray<EncodedElement>) =>
       isPlain ? eventPieces(elements, treated) : batchPieces(elements, fence?.now)
-    const sending = Stream.runForEachArray(feed.envelopes, (all) => {
-      const elements = dropping === undefined ? all : dropping(all)
+    const write = (elements: ReadonlyArray<EncodedElement>) => {
       StreamMetrics.sent.updateUnsafe(elements.length, metered)
       StreamMetrics.sentBatch.updateUnsafe(elements.length, metered)
       return Effect.andThen(writer.write(pieces(elements)), stream.gap.wrote)
-    })
+    }
+    // how a consumer of another kind is sent an event is known only as it is read
+    const send = dropping === undefined || isPlain ? write : yield* holdingBack(write)
+    const sending = Stream.runForEachArray(feed.envelopes, (all) => send(dropping === undefined ? all : dropping(all)))
     yield* Effect.raceFirst(within(call, share, sending), replaying(stream, feed, requests)).pipe(
       Effect.provideService(Health, health)
     )

@@ -1,0 +1,52 @@
+import { type EncodedElement, isSkipped } from "@sluice/core/Envelope"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+
+/** For how long, in milliseconds, placeholders wait for an event to be sent with. */
+const longest = 50
+
+/** So many wait at most. */
+const most = 500
+
+const isPlaceholder = (element: EncodedElement): boolean => !isSkipped(element) && element.payload === undefined
+
+/**
+ * @internal
+ * Writes in the same order, but has placeholders wait for the next event, or for a moment. Nobody waits for them: they only move offsets. Replicas that consume each other
+ * send one for each event that they have just been sent, and each by itself would cost both of them as much as an event.
+ */
+export const holdingBack = <E>(
+  write: (elements: ReadonlyArray<EncodedElement>) => Effect.Effect<void, E>
+): Effect.Effect<(elements: ReadonlyArray<EncodedElement>) => Effect.Effect<void, E>, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const waits = Latch.makeUnsafe()
+    const one = Semaphore.makeUnsafe(1)
+    let held: Array<EncodedElement> = []
+    /** What is held goes first. */
+    const send = (elements: ReadonlyArray<EncodedElement>) =>
+      Semaphore.withPermit(
+        one,
+        Effect.suspend(() => {
+          const all = held.length === 0 ? elements : [...held, ...elements]
+          held = []
+          return all.length === 0 ? Effect.void : write(all)
+        })
+      )
+    const sendLater = Effect.gen(function*() {
+      yield* waits.await
+      yield* Effect.sleep(longest)
+      waits.closeUnsafe()
+      // a placeholder is never too large, and whoever is gone is noticed by the next event
+      yield* Effect.ignore(send([]))
+    })
+    yield* Effect.forkScoped(Effect.forever(sendLater))
+    return (elements) =>
+      Effect.suspend(() => {
+        if (held.length + elements.length > most || !elements.every(isPlaceholder)) return send(elements)
+        held.push(...elements)
+        waits.openUnsafe()
+        return Effect.void
+      })
+  })
