@@ -47,6 +47,6 @@ export interface ProducerReplica {
   readonly replicas: ReadonlyArray<string>
   /** How far this one has stored the events of another, for whoever asks; nobody is told if undefined. */
   readonly progress?: ((of: string) => Effect.Effect<ReplicaProgress, unknown>) | undefined
-  /** Why another replica is not given the stream, if it is not. The scope is that of the stream. Each is given it if undefined. */
+  /** Why another replica is not given the stream, if it is not. It is asked when that begins, with the scope of the stream, and again from time to time. Each is given it if undefined. */
   readonly refuse?: ((other: ReplicaInfo) => Effect.Effect<Refusal | undefined, unknown, Scope.Scope>) | undefined
 }

@@ -58,14 +58,19 @@ export const strangerOf = (
   }'. What is written there does not come here: name it among the replicas of the entity type here as well, and consume it`
 }
 
-/** @internal Refuses a replica that the stream is not given to. The log says so once for each and each reason, until it is given the stream. */
-export const admit = (
-  { id, refusals, replica: own }: Pick<OfferedStream, "id" | "replica" | "refusals">,
-  { address, replica }: Caller
-): Effect.Effect<void, unknown, Scope.Scope> => {
-  if (own?.refuse === undefined || replica === undefined) return Effect.void
+/** How often it is looked again, in milliseconds, whether a replica is to be given the stream that it is given. */
+const lookAgain = 30_000
+
+type Admitting = Pick<OfferedStream, "id" | "replica" | "refusals">
+
+const looking = (
+  { id, refusals, replica: own }: Admitting,
+  { address, replica }: Caller,
+  admitted: () => void
+): Effect.Effect<void, unknown, Scope.Scope> | undefined => {
+  if (own?.refuse === undefined || replica === undefined) return undefined
   return Effect.flatMap(own.refuse(replica), (refusal): Effect.Effect<void, Status> => {
-    if (refusal === undefined) return Effect.sync(() => void refusals.delete(replica.id))
+    if (refusal === undefined) return Effect.sync(admitted)
     const { code, problem } = refusal
     const isSaid = refusals.get(replica.id) === code || refusals.size >= maxStrangers
     if (!isSaid) refusals.set(replica.id, code)
@@ -78,4 +83,16 @@ export const admit = (
       Effect.fail(refused(code, problem))
     )
   })
+}
+
+/** @internal Refuses a replica that the stream is not given to. The log says so once for each and each reason, until it is given the stream. */
+export const admit = (stream: Admitting, caller: Caller): Effect.Effect<void, unknown, Scope.Scope> =>
+  looking(stream, caller, () => void stream.refusals.delete(caller.replica!.id)) ?? Effect.void
+
+/** @internal Fails once a replica that is given the stream is to be refused: what tells may not have been known when it came. */
+export const untilRefused = (stream: Admitting, caller: Caller): Effect.Effect<never, unknown> => {
+  const look = looking(stream, caller, () => {})
+  return look === undefined
+    ? Effect.never
+    : Effect.forever(Effect.andThen(Effect.sleep(lookAgain), Effect.scoped(look)))
 }

@@ -30,7 +30,7 @@ import {
   topicPrefixHeader,
   wrongReplica
 } from "../wire/status.ts"
-import { admit, callerOf, droppingFor, strangerOf } from "./callerOf.ts"
+import { admit, callerOf, droppingFor, strangerOf, untilRefused } from "./callerOf.ts"
 import { type CallRequests, readRequests } from "./CallRequests.ts"
 import { CallWriter } from "./CallWriter.ts"
 import { consumerStartOf, needsTime } from "./consumerStart.ts"
@@ -194,7 +194,8 @@ const serve = (
     const send = dropping === undefined || isPlain ? write : yield* holdingBack(write)
     const sending = Stream.runForEachArray(feed.envelopes, (all) => send(dropping === undefined ? all : dropping(all)))
     yield* Effect.raceFirst(within(call, share, sending), replaying(stream, feed, requests)).pipe(
-      Effect.provideService(Health, health)
+      Effect.provideService(Health, health),
+      Effect.raceFirst(untilRefused(stream, caller))
     )
     // OK would tell a JVM consumer that there will be no events any more
     return yield* Effect.fail(new Status(Grpc.status.UNAVAILABLE, "the source of the stream has ended"))
