@@ -3,6 +3,7 @@ import * as Naming from "@sluice/sql/adapter/Naming"
 import type { Database } from "@sluice/sql/Database"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
+import * as Binary from "./binaryArray.ts"
 
 /**
  * @internal
@@ -19,31 +20,42 @@ export const makeMove = (database: Database["Service"], naming: Naming.Naming) =
       AND o.position = ${of(6, "bigint")} AND o.timestamp = ${of(7, "bigint")} AND o.revision = $4
     RETURNING 1`
   const one = update("$5::smallint", (parameter, type) => `$${parameter}::${type}`)
-  const several = update(
-    "ANY($5::smallint[])",
-    (parameter, type) => `($${parameter}::${type}[])[width_bucket(o.slice, $5::smallint[])]`
-  )
+  // a row for each would be read one by one
+  const several = `WITH moved AS (${
+    update(
+      "ANY($5::smallint[])",
+      (parameter, type) => `($${parameter}::${type}[])[width_bucket(o.slice, $5::smallint[])]`
+    )
+  }) SELECT count(*)::int AS moved FROM moved`
 
   return (
     key: OffsetKey,
     { journal, revision }: Basis,
     moves: ReadonlyArray<Move>
   ): Effect.Effect<boolean, SqlError> => {
-    const valuesOf = (of: (value: (move: Move) => number) => unknown) => [
+    const [only] = moves
+    if (moves.length === 1) {
+      const { from, slice, to } = only!
+      const before = [from?.position ?? 0, from?.timestamp ?? 0]
+      const parameters = [key.projection, key.source, journal, revision, slice, ...before, to.position, to.timestamp]
+      return Effect.map(database.execute({ sql: one, parameters }), (rows) => rows.length === 1)
+    }
+    const sorted = moves.toSorted((a, b) => a.slice - b.slice)
+    const numbers = (of: (move: Move) => number) => Binary.bigints(sorted.map(of))
+    const parameters = [
       key.projection,
       key.source,
       journal,
       revision,
-      of((move) => move.slice),
-      of((move) => move.from?.position ?? 0),
-      of((move) => move.from?.timestamp ?? 0),
-      of((move) => move.to.position),
-      of((move) => move.to.timestamp)
+      Binary.smallints(sorted.map(({ slice }) => slice)),
+      numbers(({ from }) => from?.position ?? 0),
+      numbers(({ from }) => from?.timestamp ?? 0),
+      numbers(({ to }) => to.position),
+      numbers(({ to }) => to.timestamp)
     ]
-    const sorted = moves.toSorted((a, b) => a.slice - b.slice)
-    const rows = moves.length === 1
-      ? database.execute({ sql: one, parameters: valuesOf((value) => value(moves[0]!)) })
-      : database.execute({ sql: several, parameters: valuesOf((value) => sorted.map(value)) })
-    return Effect.map(rows, (rows) => rows.length === moves.length)
+    return Effect.map(
+      database.execute({ sql: several, parameters }),
+      (rows) => (rows as ReadonlyArray<{ readonly moved: number }>)[0]?.moved === moves.length
+    )
   }
 }

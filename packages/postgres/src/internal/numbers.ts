@@ -1,6 +1,7 @@
 import * as Naming from "@sluice/sql/adapter/Naming"
 import type { NumberRow, Numbers } from "@sluice/sql/adapter/SqlOffsetStore"
 import type { Database } from "@sluice/sql/Database"
+import * as Binary from "./binaryArray.ts"
 
 /** @internal Loads and stores the sequence numbers of entities, however many, in one statement each; see `SqlOffsetStore`. */
 export const makeNumbers = (database: Database["Service"], naming: Naming.Naming): Numbers => {
@@ -26,19 +27,19 @@ export const makeNumbers = (database: Database["Service"], naming: Naming.Naming
     WHERE e.sequence_number >= h.first`
   return {
     load: ({ projection, source }, persistenceIds) =>
-      database.sql.unsafe<NumberRow>(select, [projection, source, persistenceIds]),
+      database.sql.unsafe<NumberRow>(select, [projection, source, Binary.texts(persistenceIds)]),
     store: ({ projection, source }, revision, moves) => {
       const handled = moves.flatMap(({ entities }) => [...entities!])
       return database.sql.unsafe<NumberRow>(store, [
         projection,
         source,
         revision,
-        handled.map(([persistenceId]) => persistenceId),
-        handled.map(([, { first }]) => first),
-        handled.map(([, { last }]) => last),
-        moves.map(({ slice }) => slice),
-        moves.map(({ from }) => from?.position ?? 0),
-        moves.map(({ from }) => from?.timestamp ?? 0)
+        Binary.texts(handled.map(([persistenceId]) => persistenceId)),
+        Binary.bigints(handled.map(([, { first }]) => first)),
+        Binary.bigints(handled.map(([, { last }]) => last)),
+        Binary.smallints(moves.map(({ slice }) => slice)),
+        Binary.bigints(moves.map(({ from }) => from?.position ?? 0)),
+        Binary.bigints(moves.map(({ from }) => from?.timestamp ?? 0))
       ])
     }
   }
