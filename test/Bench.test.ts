@@ -4,6 +4,7 @@ import { existsSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import type { Line } from "./bench/Bench.ts"
 import { benches } from "./bench/benches.ts"
+import { compareCounts } from "./bench/load.ts"
 import { page } from "./bench/Page.ts"
 import { node } from "./kit/command.ts"
 import { nodeArgs } from "./kit/Service.ts"
@@ -33,6 +34,12 @@ it.live.each(
     }),
   120_000
 )
+
+it("what a read model lacks is lost, and what it has too much or of what nobody has written is doubled", () => {
+  const expected = new Map([["a", 3], ["b", 2], ["c", 1]])
+  const counts = [{ id: "a", n: 1 }, { id: "c", n: 2 }, { id: "d", n: 5 }]
+  assert.deepStrictEqual(compareCounts(expected, counts), { lost: 4, doubled: 6 })
+})
 
 // how fast it is depends on the machine, and that everything is counted does not
 it.live("measures, and neither loses nor doubles", () =>

@@ -50,7 +50,7 @@ export const load = Effect.fnUntraced(function*(events: number) {
   return expected
 })
 
-/** What a read model has of it. */
+/** What a read model has of it. What nobody has written counts as doubled. */
 export const compareCounts = (
   expected: Expected,
   counts: ReadonlyArray<{ readonly id: string; readonly n: number }>
@@ -58,10 +58,10 @@ export const compareCounts = (
   let lost = 0
   let doubled = 0
   const found = new Map(counts.map(({ id, n }) => [id, n]))
-  for (const [id, n] of expected) {
-    const actual = found.get(id) ?? 0
-    if (actual < n) lost += n - actual
-    else doubled += actual - n
+  for (const id of new Set([...expected.keys(), ...found.keys()])) {
+    const more = (found.get(id) ?? 0) - (expected.get(id) ?? 0)
+    if (more < 0) lost -= more
+    else doubled += more
   }
   return { lost, doubled }
 }
