@@ -576,6 +576,32 @@ it.effect("a producer that stays away is asked again after longer and longer, un
   }).pipe(Effect.provide(logging.layer))
 })
 
+it.effect("that a producer is there again is said, if it was said that it is not", () => {
+  const logging = Producer.logging("Info")
+  return Effect.gen(function*() {
+    let calls = 0
+    const address = yield* FakeProducer.make({
+      eventsBySlices: (call) => {
+        if (++calls <= 2) return call.fail(status.UNAVAILABLE, "closed")
+        call.headers("j")
+        call.send(FakeProducer.event(1))
+      }
+    })
+    const saying = (n: number) => Wait.until("a line", () => logging.lines.length === n, { atMost: "60 seconds" })
+    const reading = yield* read(remote(address))
+    for (let n = 1; n <= 2; n++) {
+      yield* saying(n)
+      yield* TestClock.adjust("1 second")
+    }
+    yield* Wait.until("the event", () => reading.envelopes.length === 1, { atMost: "60 seconds" })
+    // whoever is there from the beginning says nothing
+    const other = yield* read(remote(address))
+    yield* Wait.until("the event", () => other.envelopes.length === 1, { atMost: "60 seconds" })
+    assert.lengthOf(logging.lines, 3)
+    assert.match(logging.lines[2]!, /Is connected to 'cart' at \S+ again/)
+  }).pipe(Effect.provide(logging.layer))
+})
+
 it.effect("that a producer stays away is said again to whoever reads later, at the first failure", () => {
   const logging = Producer.logging()
   return Effect.gen(function*() {

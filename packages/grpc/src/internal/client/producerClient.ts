@@ -25,7 +25,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Channel, Headers, Request, Status } from "../../Call.ts"
+import type { Channel, Headers, Request } from "../../Call.ts"
 import { CallTransport } from "../../CallTransport.ts"
 import type { Options } from "../../ConsumerOptions.ts"
 import {
@@ -201,8 +201,6 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
       ))
   /** Who says that the producer cannot be reached, of those who wait for it. */
   let speaker: object | undefined
-  /** Whether it was said, and not yet that it is over. */
-  let isSaid = false
   /** Says, for as long as it is not interrupted, that the producer cannot be reached, and why, unless another one does who waits for it. */
   const unreached = (channel: Channel): Effect.Effect<never> =>
     Effect.suspend(() => {
@@ -217,7 +215,6 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
               Effect.match(channel.ready(false), { onFailure: ({ details }) => `: ${details}`, onSuccess: () => "" }),
               Effect.as(clock.sleep(Duration.millis(reasonWithin)), "")
             )
-            isSaid = true
             yield* Effect.logWarning(
               `Waits until the producer of '${streamId}' at ${address} can be reached: see that it runs, and that the address is right${reason}`
             )
@@ -231,20 +228,9 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
       )
     })
 
-  /** Waits until the producer can be reached, and says so if it was said that it cannot. */
-  const reached = (channel: Channel): Effect.Effect<void, Status> =>
-    Effect.andThen(
-      Effect.raceFirst(channel.ready(true), unreached(channel)),
-      Effect.suspend(() => {
-        if (!isSaid) return Effect.void
-        isSaid = false
-        return Effect.logInfo(`The producer of '${streamId}' at ${address} can be reached again`)
-      })
-    )
-
   /** A call of the method, as soon as one can be made. A token in its headers is no older than that. */
   const request = (channel: Channel, path: string, waitForReady = false): Effect.Effect<Request, GrpcError> =>
-    (waitForReady ? reached(channel) : channel.ready(false)).pipe(
+    (waitForReady ? Effect.raceFirst(channel.ready(true), unreached(channel)) : channel.ready(false)).pipe(
       Effect.mapError((status) => grpcError(address, nameOf(path), status)),
       Effect.andThen(headers(nameOf(path))),
       Effect.map((headers) => ({ path, headers: { ...headers, ...ownHeaders }, waitForReady }))

@@ -93,15 +93,19 @@ export const makeRemote = (
         const onwards = { journal, offsets: logs.offsets, plain: plain.offset, pastDeleted, placesOnly, filter }
         return producer.connect(channel, range, onwards, failures > 0, () => logs.offsets).pipe(
           Scope.provide(own),
-          Effect.map((connection) => {
+          Effect.flatMap((connection) => {
             if (failures > 0) health.restored()
             connected = true
+            const isOver = said !== undefined
             said = undefined
             isMissing = connection.isMissing
             connectedAt = clock.currentTimeMillisUnsafe()
             logs.reset()
             for (const request of plain.reset(connectedAt)) connection.replay?.(request)
-            return { ...connection, close }
+            return Effect.as(
+              isOver ? Effect.logInfo(`Is connected to '${streamId}' at ${options.address} again`) : Effect.void,
+              { ...connection, close }
+            )
           }),
           Effect.onError(() => close),
           Effect.catch((error) =>
