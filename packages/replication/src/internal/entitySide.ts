@@ -194,12 +194,11 @@ export const compareSides = (
 
 type Counted = Pick<EntitySide<any, any>, "emptied" | "origins" | "removed" | "total">
 
-/** Those which a side lacks that may have been removed there, unless they are more than were. What was deleted without being removed is not told from these. */
-const removable = ({ emptied, origins, removed }: Counted, lacking: ReadonlyArray<Unmatched>) => {
-  if (removed === 0 || emptied > 0) return []
-  const events = lacking.filter(({ number, origin }) => number < (origins.get(origin)?.numbers[0] ?? Infinity))
-  return events.length <= removed ? events : []
-}
+/** Those which a side lacks that may have been removed there. What was deleted without being removed is not told from these. */
+const removable = ({ emptied, origins, removed }: Counted, lacking: ReadonlyArray<Unmatched>) =>
+  removed === 0 || emptied > 0
+    ? []
+    : lacking.filter(({ number, origin }) => number < (origins.get(origin)?.numbers[0] ?? Infinity))
 
 /**
  * @internal
@@ -225,8 +224,10 @@ export const removedOf = (
     here.total + lacking.all.here - ofHere.length,
     there.total + lacking.all.there - ofThere.length
   ]
+  const hasLost = (events: ReadonlyArray<Unmatched>, side: Counted, had: number, hadElsewhere: number) =>
+    events.length > side.removed || lacking.isWhole && had < hadElsewhere
   return {
-    here: lacking.isWhole && hadHere < hadThere ? [] : ofHere,
-    there: lacking.isWhole && hadThere < hadHere ? [] : ofThere
+    here: hasLost(ofHere, here, hadHere, hadThere) ? [] : ofHere,
+    there: hasLost(ofThere, there, hadThere, hadHere) ? [] : ofThere
   }
 }
