@@ -151,4 +151,14 @@ describe("whatever waits", () => {
     },
     { arbitrary: { runs: 1000 } }
   )
+
+  it("is taken, and those who stop waiting are let go of, at the same cost however many wait", () => {
+    const all = Array.from({ length: 100_000 }, (_, i) => waiting(`a${i}`))
+    const queue = queueOf({}, all)
+    const start = performance.now()
+    for (const one of all.slice(0, -1).toReversed()) queue.remove(one)
+    // to look for each of them would take ten seconds
+    assert.isBelow(performance.now() - start, 5_000)
+    assert.deepStrictEqual([queue.events, batchesOf(queue)], [1, ["a99999"]])
+  })
 })

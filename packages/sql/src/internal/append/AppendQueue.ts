@@ -19,7 +19,8 @@ export interface Limits {
  */
 export class AppendQueue<W extends { readonly request: AppendRequest }> {
   readonly #limits: Limits
-  #waiting: Array<W> = []
+  /** In their order. Those who stop waiting may be thousands at a time. */
+  #waiting = new Set<W>()
   #events = 0
 
   constructor(limits: Limits) {
@@ -27,7 +28,7 @@ export class AppendQueue<W extends { readonly request: AppendRequest }> {
   }
 
   get isEmpty(): boolean {
-    return this.#waiting.length === 0
+    return this.#waiting.size === 0
   }
 
   /** How many events wait. */
@@ -36,22 +37,20 @@ export class AppendQueue<W extends { readonly request: AppendRequest }> {
   }
 
   add(waiting: W): void {
-    this.#waiting.push(waiting)
+    this.#waiting.add(waiting)
     this.#events += waiting.request.events.length
   }
 
   /** Whoever appended has stopped waiting. */
   remove(waiting: W): void {
-    const at = this.#waiting.indexOf(waiting)
-    if (at < 0) return
-    this.#waiting.splice(at, 1)
+    if (!this.#waiting.delete(waiting)) return
     this.#events -= waiting.request.events.length
   }
 
   /** Takes all that wait. */
   takeAll(): ReadonlyArray<W> {
-    const waiting = this.#waiting
-    this.#waiting = []
+    const waiting = [...this.#waiting]
+    this.#waiting.clear()
     this.#events = 0
     return waiting
   }
@@ -60,16 +59,12 @@ export class AppendQueue<W extends { readonly request: AppendRequest }> {
   takeBatch(mayTake: (request: AppendRequest) => boolean = all): ReadonlyArray<W> {
     const { joins, maxBytes, maxEvents } = this.#limits
     const batch: Array<W> = []
-    const rest: Array<W> = []
     /** The last append of each entity that was looked at; undefined where it was left. */
     const entities = new Map<PersistenceId, AppendRequest | undefined>()
     let events = 0
     let bytes = 0
-    for (const [i, waiting] of this.#waiting.entries()) {
-      if (batch.length > 0 && (events >= maxEvents || bytes >= maxBytes)) {
-        for (let left = i; left < this.#waiting.length; left++) rest.push(this.#waiting[left]!)
-        break
-      }
+    for (const waiting of this.#waiting) {
+      if (batch.length > 0 && (events >= maxEvents || bytes >= maxBytes)) break
       const { request } = waiting
       const { entityType, persistenceId } = request
       const earlier = entities.get(persistenceId)
@@ -77,15 +72,12 @@ export class AppendQueue<W extends { readonly request: AppendRequest }> {
         (entities.has(persistenceId) ? earlier !== undefined && joins(earlier, request) : mayTake(request))
       // an append that is left keeps back those of its entity that follow
       entities.set(persistenceId, fits ? request : undefined)
-      if (!fits) {
-        rest.push(waiting)
-        continue
-      }
+      if (!fits) continue
+      this.#waiting.delete(waiting)
       batch.push(waiting)
       events += request.events.length
       for (const event of request.events) bytes += sizeOf(event)
     }
-    this.#waiting = rest
     this.#events -= events
     return batch
   }
