@@ -43,6 +43,7 @@ describe("the address of a producer", () => {
     ["::1", "IPv6 stands in brackets, and a port follows, such as '[::1]:8101'"],
     ["::1:8101", "IPv6 stands in brackets"],
     ["cart:8101:8102", "'8101:8102' is no port"],
+    [undefined as unknown as string, "'undefined' is no address: it is a text, such as 'localhost:8101'"],
     ["[cart]:8101", "'cart' is no IPv6"],
     ["[::1]8101", "with IPv6 in brackets"]
   ])("is not %j, and says what to write", (address, problem) => {

@@ -13,6 +13,8 @@ const wrong = (shown: string, problem: string): RangeError => new RangeError(`'$
 
 /** @internal The address that `host:port` says, with IPv6 in brackets. Throws a `RangeError` that says what to write instead. */
 export const parseAddress = (text: string): Address => {
+  // a setting that is not there, such as `process.env.EU!`
+  if (typeof text !== "string") throw wrong(String(text), "it is a text, such as 'localhost:8101'")
   const at = text.lastIndexOf("@")
   if (at >= 0) {
     // what is before it may be a password
