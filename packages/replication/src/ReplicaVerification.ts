@@ -28,6 +28,7 @@ import * as Stream from "effect/Stream"
 import { allHeader } from "./internal/allHeader.ts"
 import { answerWithin, isOfOthers, isPositioned, messageOf, type Other, othersOf } from "./internal/asking.ts"
 import { compareSides, EntitySide, removedOf, type Unmatched } from "./internal/entitySide.ts"
+import { orderOf } from "./internal/orderOf.ts"
 import { filterOf, type OwnProgress, progressOf } from "./internal/progressOf.ts"
 import { migrated } from "./internal/replica.ts"
 import * as Replica from "./Replica.ts"
@@ -366,7 +367,8 @@ const known = (
   options: Options
 ): Effect.Effect<Pair, NotCompared | StorageError, Store | Scope.Scope> =>
   Effect.gen(function*() {
-    const { order = "origin", replicas, select, topicPrefix } = options
+    const { replicas, select, topicPrefix } = options
+    const order = orderOf(options.order)
     const journal = yield* Journal
     const remote = other.id
     const headsThere = yield* Effect.mapError(other.heads, away)

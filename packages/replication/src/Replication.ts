@@ -36,6 +36,7 @@ import { type AsWritten, asWritten } from "./internal/asWritten.ts"
 import { checkReplicas } from "./internal/checkReplicas.ts"
 import { givingAgain } from "./internal/givingAgain.ts"
 import { LastGiven } from "./internal/LastGiven.ts"
+import { orderOf } from "./internal/orderOf.ts"
 import { progressFor } from "./internal/progressOf.ts"
 import { projectionName } from "./internal/projectionName.ts"
 import { refusing } from "./internal/refusing.ts"
@@ -138,7 +139,7 @@ export const producer = <Name extends string, Event, R = never>(
     const { id } = yield* Replica.Replica
     const run = Effect.runForkWith(yield* Effect.context())
     const stores = yield* Effect.context<ProjectionManagement | HeartbeatStore | ConsumerFilter>()
-    const refuse = refusing(entity.name, id, options?.order ?? "origin")
+    const refuse = refusing(entity.name, id, orderOf(options?.order))
     const dropOf = dropAt(id)
     const suffix = `|${id}`
     let isSaid = false
@@ -237,7 +238,7 @@ const isStillThere = (given: LastGiven): Effect.Effect<void, StorageError> =>
  * wait in each worker; one that has no room holds back its stream. What concerns all entities, such as a database that is away, holds back the stream as well, and is tried again for as long
  * as it takes.
  *
- * Throws a `RangeError` where a replica is none of the entity type, the name has more than 255 characters, or the filter includes an entity from a sequence number on.
+ * Throws a `RangeError` where a replica is none of the entity type, the order is none, the name has more than 255 characters, or the filter includes an entity from a sequence number on.
  *
  * @category getters
  * @since 0.1.0
@@ -245,7 +246,7 @@ const isStillThere = (given: LastGiven): Effect.Effect<void, StorageError> =>
 export const projections = <Name extends string, Event>(
   entity: ReplicatedEventSourced<Name, any, Event, any, any>,
   self: string,
-  { consumers = 4, filter = EventFilter.passAll, order = "origin", parallelUpdates = 32, replicas }: ConsumerOptions
+  { consumers = 4, filter = EventFilter.passAll, parallelUpdates = 32, replicas, ...options }: ConsumerOptions
 ): ReadonlyArray<
   Projection.Projection<
     EventConsumer.ConsumerError | ArrivalError | EntityError | EntityHeldUp | SourceTimeout,
@@ -254,6 +255,7 @@ export const projections = <Name extends string, Event>(
 > => {
   const { name } = entity
   checkReplicas(entity, Object.keys(replicas))
+  const order = orderOf(options.order)
   const others = Object.keys(replicas).filter((id) => id !== self)
   return others.map((remote) => {
     /** Whose events come from themselves. In causal order those of one come on every way, behind what they had seen. */

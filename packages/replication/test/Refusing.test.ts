@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import { StorageError } from "@sluice/core/StorageError"
 import * as Effect from "effect/Effect"
+import { orderOf } from "../src/internal/orderOf.ts"
 import { refusing } from "../src/internal/refusing.ts"
 
 type Progress = ProjectionManagement.ProjectionManagement["Service"]["progress"]
@@ -56,4 +57,16 @@ describe("another replica", () => {
         assert.notInclude(refusal!.problem, "\n")
       }
     }).pipe(Effect.scoped))
+})
+
+describe("an order", () => {
+  it("that is none, as a setting may say, is refused", () => {
+    for (const order of [undefined, "origin", "causal"] as const) assert.strictEqual(orderOf(order), order ?? "origin")
+    for (const order of ["Causal", "", null]) {
+      assert.throws(
+        () => orderOf(order as "causal"),
+        `the order ${JSON.stringify(order)} is neither "origin" nor "causal"`
+      )
+    }
+  })
 })
