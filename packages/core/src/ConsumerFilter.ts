@@ -589,6 +589,9 @@ const givingUp = Effect.fnUntraced(function*(
   return { insteadOf: versionsOf(true) }
 })
 
+/** An event of an entity of that id, of no known type and without tags. */
+const subject = (id: string): Subject => ({ persistenceId: `entity|${id}` as PersistenceId, tags: [] })
+
 /** Says which entities a change excludes by their ids that its filter includes all the same, whatever tags their events have. */
 const warnOfOverruled = (
   before: EventFilter | undefined,
@@ -596,7 +599,6 @@ const warnOfOverruled = (
 ): Effect.Effect<void> => {
   const ids = before === undefined ? filter.excludeEntityIds : diff(before, filter).added.excludeEntityIds
   if (ids.length === 0) return Effect.void
-  const subject = (id: string): Subject => ({ persistenceId: `entity|${id}` as PersistenceId, tags: [] })
   const passes = compile(filter)
   const overruled = ids.filter((id) => passes(subject(id)))
   const [first] = overruled
