@@ -41,18 +41,17 @@ interface Node {
 
 /** The processes, and what all callers were told, and have read. */
 export interface Cluster {
-  /** How many entities there are. */
-  readonly entities: number
   readonly start: (name: string, options?: Partial<NodeOptions>) => Effect.Effect<Node, never, Scope.Scope>
   readonly told: Array<Told>
   readonly read: Array<Read>
 }
 
-const make = (where: Where, entities = 3_000): Cluster => {
+const entities = 10_000
+
+const make = (where: Where): Cluster => {
   const told: Array<Told> = []
   const read: Array<Read> = []
   return {
-    entities,
     told,
     read,
     start: (name, options) =>
@@ -132,12 +131,10 @@ const longest = (told: ReadonlyArray<Told>, since: number) =>
 const showed = (verdict: Verdict) =>
   `${verdict.events} events; ${verdict.reads} reads; ${verdict.acknowledged} calls acknowledged, ${verdict.rejected} rejected, ${verdict.unknown} unknown, of which ${verdict.executed} were executed`
 
-const idsOf = ({ entities }: Cluster) => Array.from({ length: entities }, (_, i) => `l-${i}`)
-
 /** Adds one to each entity. */
 const addToAll = (cluster: Cluster, client: Client) =>
   Effect.forEach(
-    idsOf(cluster),
+    Array.from({ length: entities }, (_, i) => `l-${i}`),
     (id) =>
       Effect.map(
         send(client, { operation: nextOperation("all"), id, by: 1, parts: 1 }),
@@ -155,7 +152,7 @@ const withClient = <A, E, R>(
   Effect.gen(function*() {
     const client = yield* EventSourced.client(Ledger)
     const calling = yield* Effect.forkScoped(Effect.replicateEffect(
-      calls({ client, name: "caller", entities: cluster.entities, pause: 20, tell: (said) => note(cluster, said) }),
+      calls({ client, name: "caller", entities, pause: 20, tell: (said) => note(cluster, said) }),
       4,
       { concurrency: "unbounded" }
     ))
@@ -172,16 +169,17 @@ const ended = (where: Where, cluster: Cluster, nodes: ReadonlyArray<Node>, stopC
   Effect.gen(function*() {
     yield* stopCalling
     for (const node of nodes) yield* end(node, "asked")
-    const result = yield* verdict(cluster.told, cluster.read, idsOf(cluster))
+    const ids = Array.from({ length: entities }, (_, i) => `l-${i}`)
+    const result = yield* verdict(cluster.told, cluster.read, ids)
     yield* report(where, showed(result))
     return result
   })
 
 /** They come, go, are killed and halted, and started anew one after the other. */
-export const comeAndGo = (where: Where, options?: { readonly entities?: number }) =>
+export const comeAndGo = (where: Where) =>
   Effect.gen(function*() {
-    const cluster = make(where, options?.entities)
-    const { entities, start, told } = cluster
+    const cluster = make(where)
+    const { start, told } = cluster
     const a = yield* start("a")
     yield* timed(where, "one process has all entities", spread(a))
     yield* withClient(cluster, (client, stopCalling) =>
