@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Logger from "effect/Logger"
 import { parseArgs } from "node:util"
+import { refuse } from "../kit/refuse.ts"
 import { type Bench, type Line, type Size, sizes } from "./Bench.ts"
 import { benches } from "./benches.ts"
 import { type Adapter, adapters, start } from "./Target.ts"
@@ -26,12 +27,6 @@ const { positionals, values } = parseArgs({
     scale: { type: "string" }
   }
 })
-
-/** Says what is wrong, so that nothing measured is not taken for nothing lost. */
-const refuse = (problem: string): never => {
-  console.error(problem)
-  process.exit(2)
-}
 
 for (const adapter of values.adapter) {
   if (!adapters.some((known) => known === adapter)) {

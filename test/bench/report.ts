@@ -6,28 +6,23 @@ import { readFileSync, statSync, writeFileSync } from "node:fs"
 import { cpus, totalmem, type } from "node:os"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
+import { refuse } from "../kit/refuse.ts"
 import type { Line } from "./Bench.ts"
 import { page } from "./Page.ts"
 
 const docs = fileURLToPath(new URL("../../docs/", import.meta.url))
 
 const files = process.argv.slice(2)
-if (files.length === 0) {
-  console.error("usage: npm run bench:report -- LINES.jsonl…")
-  process.exit(2)
-}
+if (files.length === 0) refuse("usage: npm run bench:report -- LINES.jsonl…")
 
 /** A page of nothing, or of a part of it, would take the place of the last one. */
-const refuse = (problem: string): never => {
-  console.error(`${problem}: nothing is written`)
-  process.exit(2)
-}
+const refuseAll = (problem: string): never => refuse(`${problem}: nothing is written`)
 
 const textOf = (file: string): string => {
   try {
     return readFileSync(file, "utf8")
   } catch (error) {
-    return refuse((error as Error).message)
+    return refuseAll((error as Error).message)
   }
 }
 
@@ -35,14 +30,14 @@ const lineOf = (file: string, text: string): Line => {
   try {
     return JSON.parse(text)
   } catch {
-    return refuse(`${file} has a line that is cut off: ${text.slice(0, 80)}`)
+    return refuseAll(`${file} has a line that is cut off: ${text.slice(0, 80)}`)
   }
 }
 
 const lines = files.flatMap((file) =>
   textOf(file).split("\n").filter((text) => text.startsWith("{")).map((text) => lineOf(file, text))
 )
-if (lines.length === 0) refuse(`${files.join(", ")} has no lines of benchmarks`)
+if (lines.length === 0) refuseAll(`${files.join(", ")} has no lines of benchmarks`)
 /** When the last of them was printed. */
 const printedAt = new Date(Math.max(...files.map((file) => statSync(file).mtimeMs)))
 const [processor] = cpus()

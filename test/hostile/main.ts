@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as References from "effect/References"
 import { parseArgs } from "node:util"
+import { refuse } from "../kit/refuse.ts"
 import { moreEvents, type Outcome } from "./Scenario.ts"
 import * as scenarios from "./scenarios.ts"
 import * as Server from "./Server.ts"
@@ -18,12 +19,6 @@ const { values } = parseArgs({
     seconds: { type: "string", default: "10" }
   }
 })
-
-/** Says what is wrong, so that no scenario is not taken for one that went well. */
-const refuse = (problem: string): never => {
-  console.error(problem)
-  process.exit(2)
-}
 
 const seconds = Number(values.seconds)
 if (!(seconds >= 0)) refuse(`--seconds takes a number, not '${values.seconds}'`)

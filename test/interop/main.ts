@@ -1,6 +1,7 @@
 /** `npm run test:interop`: the real Akka Projection gRPC against our producer, our projections and our replicas. */
 import * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
+import { refuse } from "../kit/refuse.ts"
 import type { Result } from "./jvm/Comparison.ts"
 import * as Crdts from "./jvm/Crdts.ts"
 import * as FromAkka from "./jvm/FromAkka.ts"
@@ -26,11 +27,6 @@ const { values } = parseArgs({
     rate: { type: "string", default: "200" }
   }
 })
-
-const refuse = (problem: string): never => {
-  console.error(problem)
-  process.exit(2)
-}
 
 const directions = ["to-akka", "from-akka", "crdts", "replicas"]
 if (values.only !== undefined && !directions.includes(values.only)) {

@@ -12,6 +12,7 @@ import { Simulation } from "@sluice/testing"
 import type * as Arbitrary from "effect/Arbitrary"
 import type * as Effect from "effect/Effect"
 import { parseArgs } from "node:util"
+import { refuse } from "../kit/refuse.ts"
 import * as automatic from "./automatic.ts"
 import * as entities from "./entities.ts"
 import * as network from "./network.ts"
@@ -32,11 +33,6 @@ const { values } = parseArgs({
     shrinks: { type: "string", default: "200" }
   }
 })
-
-const refuse = (problem: string): never => {
-  console.error(problem)
-  process.exit(2)
-}
 
 const whole = (name: "seeds" | "from" | "seed" | "shrinks", value: string): number =>
   /^\d+$/.test(value) ? Number(value) : refuse(`--${name} takes a whole number, not '${value}'`)

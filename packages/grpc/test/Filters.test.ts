@@ -447,50 +447,49 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a filtered
       assert.isAtMost(sent, 50)
     }))
 
-  it.effect("loses nothing of an entity that is hidden for a moment while it is asked for what was not read", () =>
-    Effect.gen(function*() {
-      const { here, id, other, port, updating, write } = yield* twoOfASlice
-      const last = 321
-      // after its predecessor, and before it itself is asked for
-      const { hidden, source } = hiding(port, last - 1)
-      const projection = Projection.exactlyOnce("hidden", record)(source)
-      yield* run(projection, here)
-      yield* write(id, 300)
-      yield* caughtUp("hidden")
-      const update = updating(projection)
+  /** A projection that has handled 300 events of an entity, of a source that hides another one of it for a moment, and has passed over some. */
+  const passingOver = Effect.fnUntraced(function*(name: string, hides: number) {
+    const { here, id, other, port, updating, write } = yield* twoOfASlice
+    const { hidden, source } = hiding(port, hides)
+    const projection = Projection.exactlyOnce(name, record)(source)
+    yield* run(projection, here)
+    yield* write(id, 300)
+    yield* caughtUp(name)
+    const update = updating(projection)
+    /** Passes over 20 events, as it is told to, and reads on. */
+    const passOver = Effect.gen(function*() {
       yield* update(EventFilter.excludeEntityIds(id))
       yield* write(id, 20)
       yield* write(other, 1)
-      yield* caughtUp("hidden")
+      yield* caughtUp(name)
+    })
+    yield* passOver
+    /** Has it included again, with its next event. */
+    const include = Effect.gen(function*() {
       yield* update(() => EventFilter.passAll)
       yield* write(id, 1)
-      yield* caughtUp("hidden")
-      assert.strictEqual((yield* Effect.provide(effectsOf(id), here)).length, last)
+      yield* caughtUp(name)
+    })
+    return { effects: Effect.provide(effectsOf(id), here), hidden, include, passOver, update }
+  })
+
+  it.effect("loses nothing of an entity that is hidden for a moment while it is asked for what was not read", () =>
+    Effect.gen(function*() {
+      const last = 321
+      // after its predecessor, and before it itself is asked for
+      const { effects, hidden, include } = yield* passingOver("hidden", last - 1)
+      yield* include
+      assert.strictEqual((yield* effects).length, last)
       assert.isAbove(hidden(), 0)
     }))
 
   it.effect("loses nothing of an entity that is hidden for a moment while it is looked for what a change has given up of it, and brings that not either", () =>
     Effect.gen(function*() {
-      const { here, id, other, port, updating, write } = yield* twoOfASlice
-      const { hidden, source } = hiding(port, 340)
-      const projection = Projection.exactlyOnce("given-up", record)(source)
-      yield* run(projection, here)
-      yield* write(id, 300)
-      yield* caughtUp("given-up")
-      const update = updating(projection)
-      yield* update(EventFilter.excludeEntityIds(id))
-      yield* write(id, 20)
-      yield* write(other, 1)
-      yield* caughtUp("given-up")
+      const { effects, hidden, include, passOver, update } = yield* passingOver("given-up", 340)
       yield* update(() => EventFilter.passAll, "none")
-      yield* update(EventFilter.excludeEntityIds(id))
-      yield* write(id, 20)
-      yield* write(other, 1)
-      yield* caughtUp("given-up")
-      yield* update(() => EventFilter.passAll)
-      yield* write(id, 1)
-      yield* caughtUp("given-up")
-      const numbers = (yield* Effect.provide(effectsOf(id), here)).map((text) => parseInt(text))
+      yield* passOver
+      yield* include
+      const numbers = (yield* effects).map((text) => parseInt(text))
       assert.deepStrictEqual(numbers.slice(300), Array.from({ length: 21 }, (_, i) => 321 + i))
       assert.isAbove(hidden(), 0)
     }))
