@@ -6,6 +6,7 @@ import * as Position from "@sluice/core/Position"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
 import { holdingBack } from "../src/internal/server/holdingBack.ts"
@@ -27,8 +28,9 @@ const event = (n: number) => element(n, { manifest: "", bytes: new Uint8Array(1)
 
 const writing = Effect.gen(function*() {
   const written: Array<ReadonlyArray<number>> = []
-  const send = yield* holdingBack((elements) =>
-    Effect.sync(() => void written.push(elements.map(({ position }) => position!)))
+  const send = yield* holdingBack(
+    (elements) => Effect.sync(() => void written.push(elements.map(({ position }) => position!))),
+    yield* Clock.Clock
   )
   return { send, written }
 })

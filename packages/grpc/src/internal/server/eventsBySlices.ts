@@ -191,7 +191,7 @@ const serve = (
       return Effect.andThen(writer.write(pieces(elements)), stream.gap.wrote)
     }
     // how a consumer of another kind is sent an event is known only as it is read
-    const send = dropping === undefined || isPlain ? write : yield* holdingBack(write)
+    const send = dropping === undefined || isPlain ? write : yield* holdingBack(write, share.clock)
     const sending = Stream.runForEachArray(feed.envelopes, (all) => send(dropping === undefined ? all : dropping(all)))
     yield* Effect.raceFirst(within(call, share, sending), replaying(stream, feed, requests)).pipe(
       Effect.provideService(Health, health),

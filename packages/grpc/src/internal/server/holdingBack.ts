@@ -1,4 +1,6 @@
 import { type EncodedElement, isSkipped } from "@sluice/core/Envelope"
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
@@ -14,11 +16,12 @@ const isPlaceholder = (element: EncodedElement): boolean => !isSkipped(element) 
 
 /**
  * @internal
- * Writes in the same order, but has placeholders wait for the next event, or for a moment. Nobody waits for them: they only move offsets. Replicas that consume each other
+ * Writes in the same order, but has placeholders wait for the next event, or for a moment by the clock of the network. They only move offsets. Replicas that consume each other
  * send one for each event that they have just been sent, and each by itself would cost both of them as much as an event.
  */
 export const holdingBack = <E>(
-  write: (elements: ReadonlyArray<EncodedElement>) => Effect.Effect<void, E>
+  write: (elements: ReadonlyArray<EncodedElement>) => Effect.Effect<void, E>,
+  clock: Clock.Clock
 ): Effect.Effect<(elements: ReadonlyArray<EncodedElement>) => Effect.Effect<void, E>, never, Scope.Scope> =>
   Effect.gen(function*() {
     const waits = Latch.makeUnsafe()
@@ -36,7 +39,7 @@ export const holdingBack = <E>(
       )
     const sendLater = Effect.gen(function*() {
       yield* waits.await
-      yield* Effect.sleep(longest)
+      yield* clock.sleep(Duration.millis(longest))
       waits.closeUnsafe()
       // a placeholder is never too large, and whoever is gone is noticed by the next event
       yield* Effect.ignore(send([]))
