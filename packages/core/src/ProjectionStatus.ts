@@ -360,8 +360,8 @@ const lagOfSources = (
  * this process have. After a rewind these are the events from where it was rewound to. After a
  * change of its filter with the history `"now"` the earlier events of what it includes are among them. Fails when a worker stops
  * before. Fails with `ProjectionNotRunning` when a worker ends before, and no other has its slices, unless the projection goes on and a placement
- * has moved the worker to another process. It also waits for workers that are started meanwhile. Ends at once while a placement gives this process
- * none of the workers.
+ * has moved the worker to another process, or while a placement has not said within 5 seconds which workers are this process's. It also waits for
+ * workers that are started meanwhile. Ends at once while a placement gives this process none of the workers.
  *
  * **When to use**
  *
