@@ -2,7 +2,7 @@ import * as Grpc from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Socket } from "node:net"
-import type { Channel, Status, Target } from "../../Call.ts"
+import type { Channel, OutgoingCall, Status, Target } from "../../Call.ts"
 import type { ClientTls } from "../../Tls.ts"
 import { maxMessageBytes } from "../wire/frames.ts"
 import { clientCredentials } from "./credentials.ts"
@@ -56,14 +56,15 @@ const renew = (target: Target, shared: Shared, client: Grpc.Client): void => {
 }
 
 /** Why there is no connection, which the library says to nobody but a call. This one sends nothing. */
-const failureOf = (client: Grpc.Client, told: (status: Status) => void): void => {
+const failureOf = (client: Grpc.Client, told: (status: Status) => void): OutgoingCall => {
   const request = { path: "/", headers: {}, waitForReady: false }
-  outgoing(client.getChannel(), request, { headers: () => {}, readable: () => {}, ended: told })
+  return outgoing(client.getChannel(), request, { headers: () => {}, readable: () => {}, ended: told })
 }
 
 const ready = (target: Target, shared: Shared, waitForReady: boolean): Effect.Effect<void, Status> =>
   Effect.callback((resume) => {
     let isOver = false
+    let asking: OutgoingCall | undefined
     const { client } = shared
     const channel = client.getChannel()
     const look = () => {
@@ -73,10 +74,11 @@ const ready = (target: Target, shared: Shared, waitForReady: boolean): Effect.Ef
       const state = channel.getConnectivityState(true)
       if (state === READY) return resume(Effect.void)
       if (state === TRANSIENT_FAILURE && !waitForReady) {
-        return failureOf(client, (status) => {
+        asking = failureOf(client, (status) => {
           if (channel.getConnectivityState(false) === READY) look()
           else resume(Effect.fail(status))
         })
+        return
       }
       channel.watchConnectivityState(state, Date.now() + answerWithin(target.silence), (error) => {
         if (isOver) return
@@ -88,6 +90,7 @@ const ready = (target: Target, shared: Shared, waitForReady: boolean): Effect.Ef
     look()
     return Effect.sync(() => {
       isOver = true
+      asking?.cancel()
     })
   })
 
