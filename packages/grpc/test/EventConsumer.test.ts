@@ -576,29 +576,44 @@ it.effect("a producer that stays away is asked again after longer and longer, un
   }).pipe(Effect.provide(logging.layer))
 })
 
-it.effect("that a producer is there again is said, if it was said that it is not", () => {
+/** Answers with an event. */
+const answer = (call: FakeProducer.FakeCall, n: number): void => {
+  call.headers("j")
+  call.send(FakeProducer.event(n))
+}
+
+it.effect("that a producer is there is said once all who read have a connection, if it was said that one has none", () => {
   const logging = Producer.logging("Info")
   return Effect.gen(function*() {
-    let calls = 0
+    const calls: Array<FakeProducer.FakeCall> = []
     const address = yield* FakeProducer.make({
       eventsBySlices: (call) => {
-        if (++calls <= 2) return call.fail(status.UNAVAILABLE, "closed")
-        call.headers("j")
-        call.send(FakeProducer.event(1))
+        calls.push(call)
+        if (calls.length <= 2) call.fail(status.UNAVAILABLE, "closed")
+        else if (calls.length <= 4) answer(call, 1)
       }
     })
-    const saying = (n: number) => Wait.until("a line", () => logging.lines.length === n, { atMost: "60 seconds" })
-    const reading = yield* read(remote(address))
+    const source = remote(address)
+    const first = yield* read(source)
     for (let n = 1; n <= 2; n++) {
-      yield* saying(n)
+      yield* Wait.until("a line", () => logging.lines.length === n)
       yield* TestClock.adjust("1 second")
     }
-    yield* Wait.until("the event", () => reading.envelopes.length === 1, { atMost: "60 seconds" })
+    yield* Wait.until("the event", () => first.envelopes.length === 1)
     // whoever is there from the beginning says nothing
-    const other = yield* read(remote(address))
-    yield* Wait.until("the event", () => other.envelopes.length === 1, { atMost: "60 seconds" })
+    const second = yield* read(source)
+    yield* Wait.until("the event", () => second.envelopes.length === 1)
     assert.lengthOf(logging.lines, 3)
-    assert.match(logging.lines[2]!, /Is connected to 'cart' at \S+ again/)
+    assert.match(logging.lines[2]!, /"Is connected to 'cart' at \S+"$/)
+
+    for (const call of calls.slice(2)) call.fail(status.UNAVAILABLE, "lost")
+    yield* Wait.until("the calls", Effect.map(TestClock.adjust("1 second"), () => calls.length === 6))
+    answer(calls[4]!, 2)
+    yield* Wait.until("an event", () => first.envelopes.length + second.envelopes.length === 3)
+    assert.lengthOf(logging.lines, 4)
+    answer(calls[5]!, 2)
+    yield* Wait.until("the last line", () => logging.lines.length === 5)
+    assert.match(logging.lines[4]!, /"Is connected to 'cart' at \S+ again"$/)
   }).pipe(Effect.provide(logging.layer))
 })
 

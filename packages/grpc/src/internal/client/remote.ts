@@ -50,6 +50,12 @@ export const makeRemote = (
   /** What the log says last of why no connection could be made, and after how many failures in a row: once for all who read the stream. */
   let said: { readonly message: string; readonly failures: number } | undefined
 
+  /** Those who read the stream and have no connection. */
+  const away = new Set<object>()
+
+  /** Whether there has been a connection. */
+  let wasConnected = false
+
   /** A replica that starts is called before its streams are offered. */
   const isReplica = options.producerReplica !== undefined
 
@@ -65,14 +71,22 @@ export const makeRemote = (
     const clock = yield* Effect.clockWith(Effect.succeed)
     let connectedAt = 0
     const context = yield* Effect.context()
-    // who begins later is to hear of it, though it fails less often
-    yield* Effect.addFinalizer(() => Effect.sync(() => void (said = undefined)))
+    const self = {}
+    /** Returns whether it was said that there was no connection, and all have one again. What is said later begins anew: who begins later is to hear of it, though it fails less often. */
+    const isOver = (): boolean => {
+      away.delete(self)
+      if (away.size > 0 || said === undefined) return false
+      said = undefined
+      return true
+    }
+    yield* Effect.addFinalizer(() => Effect.sync(isOver))
 
     const backOff = (error: ConsumerError) =>
       Effect.flatMap(Random.nextBetween(0.8, 1.2), (jitter) => {
         const wait = Math.round(Math.min(initialBackoff * 2 ** failures++, maximalBackoff) * jitter)
         health.disrupted(Cause.fail(error))
         reconnects.updateUnsafe(1, context)
+        away.add(self)
         const { message } = error
         if (said?.message === message && failures <= said.failures) return Effect.sleep(wait)
         said = { message, failures }
@@ -96,14 +110,16 @@ export const makeRemote = (
           Effect.flatMap((connection) => {
             if (failures > 0) health.restored()
             connected = true
-            const isOver = said !== undefined
-            said = undefined
+            const again = wasConnected ? " again" : ""
+            wasConnected = true
             isMissing = connection.isMissing
             connectedAt = clock.currentTimeMillisUnsafe()
             logs.reset()
             for (const request of plain.reset(connectedAt)) connection.replay?.(request)
             return Effect.as(
-              isOver ? Effect.logInfo(`Is connected to '${streamId}' at ${options.address} again`) : Effect.void,
+              isOver()
+                ? Effect.logInfo(`Is connected to '${streamId}' at ${options.address}${again}`)
+                : Effect.void,
               { ...connection, close }
             )
           }),
