@@ -128,6 +128,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
             ...stream,
             strangers: new Set(),
             refusals: new Map(),
+            looks: new Map(),
             opening: Semaphore.makeUnsafe(opensAtATime),
             gap,
             within: (effect) =>

@@ -8,6 +8,7 @@ import * as Slice from "@sluice/core/Slice"
 import * as Timestamp from "@sluice/core/Timestamp"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as TestClock from "effect/testing/TestClock"
 import { holdingBack } from "../src/internal/server/holdingBack.ts"
 
@@ -28,10 +29,11 @@ const event = (n: number) => element(n, { manifest: "", bytes: new Uint8Array(1)
 
 const writing = Effect.gen(function*() {
   const written: Array<ReadonlyArray<number>> = []
-  const send = yield* holdingBack(
+  const { send, sendHeld } = holdingBack(
     (elements) => Effect.sync(() => void written.push(elements.map(({ position }) => position!))),
     yield* Clock.Clock
   )
+  yield* Effect.forkScoped(sendHeld)
   return { send, written }
 })
 
@@ -70,4 +72,13 @@ describe("placeholders that are held back", () => {
       yield* send(Array.from({ length: 101 }, (_, i) => element(i + 401)))
       assert.deepStrictEqual(written, [Array.from({ length: 501 }, (_, i) => i + 1)])
     }).pipe(Effect.scoped))
+
+  it.effect("fail whoever sends where they cannot be written", () =>
+    Effect.gen(function*() {
+      const { send, sendHeld } = holdingBack(() => Effect.die("not writable"), yield* Clock.Clock)
+      const sending = yield* Effect.forkChild(Effect.exit(sendHeld), { startImmediately: true })
+      yield* send([element(1)])
+      yield* TestClock.adjust("50 millis")
+      assert.deepStrictEqual(sending.pollUnsafe(), Exit.succeed(Exit.die("not writable")))
+    }))
 })

@@ -1,6 +1,11 @@
 import { encoded, type EncodedElement, isSkipped } from "@sluice/core/Envelope"
+import type * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import type { IncomingCall } from "../../Call.ts"
 import type { Caller } from "../../Caller.ts"
 import type { ReplicaInfo } from "../generated/akka/projection/grpc/event_producer_pb.ts"
@@ -58,7 +63,7 @@ export const strangerOf = (
   }'. What is written there does not come here: name it among the replicas of the entity type here as well, and consume it`
 }
 
-/** How often it is looked again, in milliseconds, whether a replica is to be given the stream that it is given. */
+/** How often it is looked again, in milliseconds, more or less, whether a replica is to be given the stream that it is given. */
 const lookAgain = 30_000
 
 type Admitting = Pick<OfferedStream, "id" | "replica" | "refusals">
@@ -89,10 +94,40 @@ const looking = (
 export const admit = (stream: Admitting, caller: Caller): Effect.Effect<void, unknown, Scope.Scope> =>
   looking(stream, caller, () => void stream.refusals.delete(caller.replica!.id)) ?? Effect.void
 
-/** @internal Fails once a replica that is given the stream is to be refused: what tells may not have been known when it came. */
-export const untilRefused = (stream: Admitting, caller: Caller): Effect.Effect<never, unknown> => {
+/** @internal Fails once a replica that is given the stream is to be refused: what tells may not have been known when it came. By the clock of the network. */
+export const untilRefused = (
+  stream: Admitting & Pick<OfferedStream, "looks">,
+  caller: Caller,
+  clock: Clock.Clock
+): Effect.Effect<never, unknown> => {
   const look = looking(stream, caller, () => {})
-  return look === undefined
-    ? Effect.never
-    : Effect.forever(Effect.andThen(Effect.sleep(lookAgain), Effect.scoped(look)))
+  if (look === undefined) return Effect.never
+  const { id, journal, order } = caller.replica!
+  const key = JSON.stringify([id, journal, order])
+  // replicas that have connected together are not looked at together
+  const sleep = Effect.flatMap(
+    Random.nextBetween(0.8, 1.2),
+    (jitter) => clock.sleep(Duration.millis(lookAgain * jitter))
+  )
+  return Effect.acquireUseRelease(
+    Effect.sync(() => {
+      let looks = stream.looks.get(key)
+      if (looks === undefined) {
+        looks = { calls: 0, one: Semaphore.makeUnsafe(1), refused: Deferred.makeUnsafe() }
+        stream.looks.set(key, looks)
+      }
+      looks.calls++
+      return looks
+    }),
+    ({ one, refused }) =>
+      Effect.forever(Effect.andThen(sleep, Effect.scoped(look))).pipe(
+        Effect.tapError((refusal) => Deferred.fail(refused, refusal)),
+        one.withPermits(1),
+        Effect.raceFirst(Deferred.await(refused))
+      ),
+    (looks) =>
+      Effect.sync(() => {
+        if (--looks.calls === 0) stream.looks.delete(key)
+      })
+  )
 }

@@ -191,12 +191,15 @@ const serve = (
       return Effect.andThen(writer.write(pieces(elements)), stream.gap.wrote)
     }
     // how a consumer of another kind is sent an event is known only as it is read
-    const send = dropping === undefined || isPlain ? write : yield* holdingBack(write, share.clock)
+    const { send, sendHeld } = dropping === undefined || isPlain
+      ? { send: write, sendHeld: Effect.never }
+      : holdingBack(write, share.clock)
     const sending = Stream.runForEachArray(feed.envelopes, (all) => send(dropping === undefined ? all : dropping(all)))
-    yield* Effect.raceFirst(within(call, share, sending), replaying(stream, feed, requests)).pipe(
-      Effect.provideService(Health, health),
-      Effect.raceFirst(untilRefused(stream, caller))
-    )
+    yield* Effect.raceFirst(within(call, share, Effect.raceFirst(sending, sendHeld)), replaying(stream, feed, requests))
+      .pipe(
+        Effect.provideService(Health, health),
+        Effect.raceFirst(untilRefused(stream, caller, share.clock))
+      )
     // OK would tell a JVM consumer that there will be no events any more
     return yield* Effect.fail(new Status(Grpc.status.UNAVAILABLE, "the source of the stream has ended"))
   }).pipe(Effect.scoped)
