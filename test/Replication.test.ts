@@ -528,14 +528,22 @@ describe("a replica whose database was restored from a backup", () => {
             yield* add("3")
             yield* there.has("1", "2", "3")
           }))
+          const told: Array<string> = []
+          const logger = Logger.layer([Logger.make(({ message }) => told.push(String(message)))])
           yield* Effect.scoped(Effect.gen(function*() {
-            const { add } = yield* running("eu", fileOf("backup"), eu, {})
+            const { add } = yield* running("eu", fileOf("backup"), eu, {}).pipe(
+              Effect.provide(logger),
+              Effect.provideService(References.MinimumLogLevel, "Warn")
+            )
             for (const text of ["new-2", "new-3", "new-4"]) yield* add(text)
             const status = Effect.provideContext(ProjectionStatus.status("RES_notes_us_eu"), there.context)
             yield* Wait.until(
               "the projection to be stopped",
               Effect.map(status, (status) => JSON.stringify(status).includes("JournalForked"))
             )
+            // the log of the restored one says who has more than it
+            const failed = told.filter((line) => line.startsWith("A call of EventsBySlices failed"))
+            assert.match(failed[0] ?? "", /^A call of EventsBySlices failed for replica "us" at \S+ on the stream 'notes'/)
             yield* Effect.provideContext(Projection.rewind(there.projections[0]!, "beginning"), there.context)
             const groups = ProjectionManagement.deadLetterGroups("RES_notes_us_eu")
             yield* Wait.until(

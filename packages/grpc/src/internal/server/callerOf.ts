@@ -30,6 +30,10 @@ export const callerOf = (
   }
 })
 
+/** @internal A caller, for the log. */
+export const nameOf = ({ address, replica }: Caller): string =>
+  replica === undefined ? address : `replica ${JSON.stringify(quotable(replica.id))} at ${address}`
+
 /** @internal Puts placeholders in the place of what is never for the caller. Undefined where all of it is. */
 export const droppingFor = (
   { drop }: Pick<OfferedStream, "drop">,

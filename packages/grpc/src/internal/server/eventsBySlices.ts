@@ -14,8 +14,10 @@ import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import type { Headers, IncomingCall } from "../../Call.ts"
+import type { Caller } from "../../Caller.ts"
 import * as StreamMetrics from "../../StreamMetrics.ts"
 import type { InitReq } from "../generated/akka/projection/grpc/event_producer_pb.ts"
+import { ofCaller } from "../wire/failedAt.ts"
 import { batchPieces, eventPieces } from "../wire/frames.ts"
 import { protocolVersion, versionProblem } from "../wire/protocolVersion.ts"
 import {
@@ -30,7 +32,7 @@ import {
   topicPrefixHeader,
   wrongReplica
 } from "../wire/status.ts"
-import { admit, callerOf, droppingFor, strangerOf, untilRefused } from "./callerOf.ts"
+import { admit, callerOf, droppingFor, nameOf, strangerOf, untilRefused } from "./callerOf.ts"
 import { type CallRequests, readRequests } from "./CallRequests.ts"
 import { CallWriter } from "./CallWriter.ts"
 import { consumerStartOf, needsTime } from "./consumerStart.ts"
@@ -92,7 +94,12 @@ export const eventsBySlices = (
   const requests = readRequests(call)
   return Effect.gen(function*() {
     const stream = yield* Effect.flatMap(requests.init, ({ streamId }) => lookUp(streams, streamId, call.headers))
-    yield* stream.within(Effect.raceFirst(serve(stream, budget, call, requests), requests.changing))
+    const caller = yield* Effect.map(requests.init, ({ replicaInfo }) => callerOf(call, replicaInfo))
+    yield* stream.within(
+      Effect.raceFirst(serve(stream, caller, budget, call, requests), requests.changing).pipe(
+        Effect.catchCause((cause) => Effect.failCause(ofCaller(nameOf(caller), cause)))
+      )
+    )
   })
 }
 
@@ -147,13 +154,13 @@ const open = (stream: OfferedStream, call: IncomingCall, init: InitReq, share: S
 
 const serve = (
   stream: OfferedStream,
+  caller: Caller,
   budget: SendBudget,
   call: IncomingCall,
   requests: CallRequests
 ): Effect.Effect<void, unknown> =>
   Effect.gen(function*() {
     const filter = requests.filter.for(stream)
-    const caller = callerOf(call, (yield* requests.init).replicaInfo)
     const dropping = droppingFor(stream, caller)
     const fence = yield* Fence.fenceOf(stream, caller)
     const stranger = strangerOf(stream, caller)

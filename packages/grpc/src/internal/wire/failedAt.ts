@@ -9,6 +9,13 @@ class FailedStream extends Context.Service<FailedStream, string>()("@sluice/grpc
 export const onStream = <E>(streamId: string, cause: Cause.Cause<E>): Cause.Cause<E> =>
   Cause.annotate(cause, Context.make(FailedStream, streamId) as Context.Context<never>)
 
+/** In the annotations of a cause: whose call has failed. */
+class FailedCaller extends Context.Service<FailedCaller, string>()("@sluice/grpc/FailedCaller") {}
+
+/** @internal The same cause, in a call of that caller. */
+export const ofCaller = <E>(caller: string, cause: Cause.Cause<E>): Cause.Cause<E> =>
+  Cause.annotate(cause, Context.make(FailedCaller, caller) as Context.Context<never>)
+
 /** @internal The event that a stream has failed at, if it was one. */
 export const eventOf = (cause: Cause.Cause<unknown>): string | undefined => {
   const place = Context.getOrUndefined(Cause.annotations(cause), FailedAt)
@@ -30,11 +37,12 @@ const adviceOf = (error: unknown): string => {
   }
 }
 
-/** @internal Where a call has failed, and what to do, for the log. */
+/** @internal Whose call has failed, where, and what to do, for the log. */
 export const whereFailed = (cause: Cause.Cause<unknown>): string => {
   const stream = Context.getOrUndefined(Cause.annotations(cause), FailedStream)
+  const caller = Context.getOrUndefined(Cause.annotations(cause), FailedCaller)
   const event = eventOf(cause)
-  const on = stream === undefined ? "" : ` on the stream '${stream}'`
+  const on = `${caller === undefined ? "" : ` for ${caller}`}${stream === undefined ? "" : ` on the stream '${stream}'`}`
   if (event === undefined) return on
   const error = Cause.squash(cause)
   // the storage's errors say what to do
