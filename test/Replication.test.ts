@@ -542,8 +542,11 @@ describe("a replica whose database was restored from a backup", () => {
               Effect.map(status, (status) => JSON.stringify(status).includes("JournalForked"))
             )
             // the log of the restored one says who has more than it
-            const failed = told.filter((line) => line.startsWith("A call of EventsBySlices failed"))
-            assert.match(failed[0] ?? "", /^A call of EventsBySlices failed for replica "us" at \S+ on the stream 'notes'/)
+            const failed = told.find((line) => line.startsWith("A call of EventsBySlices failed"))
+            assert.match(
+              failed ?? "",
+              /^A call of EventsBySlices failed for replica "us" at \S+ on the stream 'notes'/
+            )
             yield* Effect.provideContext(Projection.rewind(there.projections[0]!, "beginning"), there.context)
             const groups = ProjectionManagement.deadLetterGroups("RES_notes_us_eu")
             yield* Wait.until(
@@ -602,6 +605,24 @@ describe("events from before an entity type was replicated", () => {
 
 /** In eu the address of us is that of ap. */
 const misled = (from: string, to: string): string => from === "eu" && to === "us" ? "ap" : to
+
+describe("an address beyond this machine", () => {
+  it.effect("is refused without TLS when the region starts, if it is that of another one", () =>
+    Effect.gen(function*() {
+      const notes = makeNotes("notes")
+      const starting = (replicas: Replication.ConsumerOptions["replicas"]) =>
+        Layer.build(
+          Replication.consumer(notes, { replicas }).pipe(
+            Layer.provide(ReplicatedEventSourced.layer(notes)),
+            Layer.provide([Replica.layer("eu"), MemoryStorage.layer])
+          )
+        )
+      const eu = { address: "eu.example.com:8101" }
+      const error = yield* Effect.flip(starting({ eu, us: { address: "us.example.com:8101" } }))
+      assert.deepStrictEqual([error._tag, error.address], ["InsecureTransport", "us.example.com:8101"])
+      yield* starting({ eu })
+    }).pipe(Effect.scoped, quietly))
+})
 
 describe("a wrong address", () => {
   it.live("has nothing stored, and does no harm once it is corrected", () =>

@@ -8,10 +8,11 @@ import type { EventStream } from "@sluice/core/EventStream"
 import * as Source from "@sluice/core/Source"
 import * as Effect from "effect/Effect"
 import type { Options } from "./ConsumerOptions.ts"
-import type { ConsumerError } from "./GrpcError.ts"
+import type { ConsumerError, InsecureTransport } from "./GrpcError.ts"
 import { parseAddress } from "./internal/address.ts"
 import { makeProducerClient } from "./internal/client/producerClient.ts"
 import { makeRemote } from "./internal/client/remote.ts"
+import * as transport from "./internal/client/transport.ts"
 import { pemProblem } from "./internal/pem.ts"
 import { toMetadata } from "./internal/wire/headers.ts"
 import type { ReplicaProgress } from "./ReplicaProgress.ts"
@@ -134,6 +135,16 @@ export const filter =
     }
     return make(stream, options, filter)
   }
+
+/**
+ * Fails with `InsecureTransport` where what is read there would leave this machine in plaintext, and nobody has allowed that, as reading would. So a service says it when it starts.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const checkTransport = (
+  options: Pick<Options, "address" | "insecure" | "tls">
+): Effect.Effect<void, InsecureTransport> => transport.checkTransport(options)
 
 /**
  * Asks the replica at an address how far it has stored the events of another one, by the stream of its replicated entities. Undefined where it does not say, as a

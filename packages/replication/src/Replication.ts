@@ -26,7 +26,7 @@ import type { EntityError } from "@sluice/entity/EntityError"
 import type { Caller } from "@sluice/grpc/Caller"
 import * as EventConsumer from "@sluice/grpc/EventConsumer"
 import * as EventProducer from "@sluice/grpc/EventProducer"
-import { type DuplicateStream, WrongReplica } from "@sluice/grpc/GrpcError"
+import { type DuplicateStream, type InsecureTransport, WrongReplica } from "@sluice/grpc/GrpcError"
 import type { GrpcServer } from "@sluice/grpc/GrpcServer"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -344,7 +344,7 @@ export const projections = <Name extends string, Event>(
 }
 
 /**
- * Consumes the other replicas, for as long as the layer lives. It dies with a `RangeError` where {@link projections} throws one.
+ * Consumes the other replicas, for as long as the layer lives. It fails with `InsecureTransport` where one is to be reached in plaintext beyond this machine, and dies with a `RangeError` where {@link projections} throws one.
  *
  * @category layers
  * @since 0.1.0
@@ -352,11 +352,15 @@ export const projections = <Name extends string, Event>(
 export const consumer = <Name extends string, Event>(
   entity: ReplicatedEventSourced<Name, any, Event, any, any>,
   options: ConsumerOptions
-): Layer.Layer<never, never, Replica.Replica | Runs<Name> | Projection.Stores> =>
-  Layer.unwrap(Effect.map(Replica.Replica, ({ id }) => {
+): Layer.Layer<never, InsecureTransport, Replica.Replica | Runs<Name> | Projection.Stores> =>
+  Layer.unwrap(Effect.gen(function*() {
+    const { id } = yield* Replica.Replica
     const [first, ...more] = projections(entity, id, options).map((projection) =>
       Layer.merge(Projection.layer(projection), Layer.effectDiscard(Effect.forkScoped(givingAgain(projection))))
     )
+    for (const [other, remote] of Object.entries(options.replicas)) {
+      if (other !== id) yield* EventConsumer.checkTransport(remote)
+    }
     return first === undefined ? Layer.empty : Layer.mergeAll(first, ...more)
   }))
 
@@ -366,7 +370,7 @@ export const consumer = <Name extends string, Event>(
  * **Details**
  *
  * With one {@link Replica.layer} and these options the same program runs in every region. A replica that cannot be reached is tried again with backoff, and what
- * was written meanwhile on both sides comes then.
+ * was written meanwhile on both sides comes then. It fails where one is to be reached in plaintext beyond this machine.
  *
  * **Gotchas**
  *
@@ -412,6 +416,6 @@ export const layer = <Name extends string, Event, R = never>(
   options: Options<R>
 ): Layer.Layer<
   never,
-  DuplicateStream,
+  DuplicateStream | InsecureTransport,
   R | Replica.Replica | Journal.Journal | GrpcServer | Runs<Name> | Projection.Stores
 > => Layer.merge(producer(entity, options), consumer(entity, options))

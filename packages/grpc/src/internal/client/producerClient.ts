@@ -5,7 +5,6 @@ import * as EventFilter from "@sluice/core/EventFilter"
 import { Health } from "@sluice/core/Feed"
 import { Journal, JournalForked, JournalReplaced, OffsetBelowFloor } from "@sluice/core/Journal"
 import * as LogsIdentity from "@sluice/core/LogsIdentity"
-import { isLoopback } from "@sluice/core/Loopback"
 import { type Offsets, since } from "@sluice/core/Offset"
 import type { PersistenceId } from "@sluice/core/PersistenceId"
 import { Position } from "@sluice/core/Position"
@@ -31,7 +30,7 @@ import type { Options } from "../../ConsumerOptions.ts"
 import {
   type ConsumerError,
   GrpcError,
-  InsecureTransport,
+  type InsecureTransport,
   ProducerDisrupted,
   ProtocolError,
   ReplicaRefused,
@@ -39,7 +38,6 @@ import {
   WrongReplica
 } from "../../GrpcError.ts"
 import type { ReplicaProgress } from "../../ReplicaProgress.ts"
-import { parseAddress } from "../address.ts"
 import {
   CurrentEventsByPersistenceIdRequestSchema,
   EventTimestampRequestSchema,
@@ -84,6 +82,7 @@ import {
 } from "./clientCall.ts"
 import type { PlainOffset } from "./PlainReceiver.ts"
 import { watchStall } from "./stall.ts"
+import { checkTransport } from "./transport.ts"
 
 /** What a call fails with. */
 type CallError = CallFailure | StreamNotOffered | WrongReplica | ReplicaRefused | JournalForked | OffsetBelowFloor
@@ -471,11 +470,11 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
       Effect.catchIf((error) => error instanceof StreamNotOffered, () => Effect.succeed([]))
     )
 
-  const channel: Effect.Effect<Channel, InsecureTransport, Scope.Scope> = Effect.suspend(() =>
-    options.tls === undefined && options.insecure !== true && !isLoopback(parseAddress(address).host)
-      ? Effect.fail(new InsecureTransport({ address }))
-      : Effect.flatMap(CallTransport, (transport) => transport.connect({ address, tls: options.tls }))
-  )
+  const channel: Effect.Effect<Channel, InsecureTransport, Scope.Scope> = Effect.suspend(() => checkTransport(options))
+    .pipe(
+      Effect.andThen(CallTransport),
+      Effect.flatMap((transport) => transport.connect({ address, tls: options.tls }))
+    )
 
   return {
     /** The connection that all streams to the producer share. */

@@ -42,7 +42,9 @@ export const whereFailed = (cause: Cause.Cause<unknown>): string => {
   const stream = Context.getOrUndefined(Cause.annotations(cause), FailedStream)
   const caller = Context.getOrUndefined(Cause.annotations(cause), FailedCaller)
   const event = eventOf(cause)
-  const on = `${caller === undefined ? "" : ` for ${caller}`}${stream === undefined ? "" : ` on the stream '${stream}'`}`
+  const on = `${caller === undefined ? "" : ` for ${caller}`}${
+    stream === undefined ? "" : ` on the stream '${stream}'`
+  }`
   if (event === undefined) return on
   const error = Cause.squash(cause)
   // the storage's errors say what to do
