@@ -25,6 +25,7 @@ import * as ReplicaVerification from "@sluice/replication/ReplicaVerification"
 import * as SqliteStorage from "@sluice/sqlite/SqliteStorage"
 import { freePort } from "@sluice/testing/FreePort"
 import * as Wait from "@sluice/testing/Wait"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
@@ -818,6 +819,39 @@ describe("a replica that is not known", () => {
       assert.match(strangers[0]!, /^Replica "sa" at .* consumes the stream 'notes', and is none .* 'eu', 'us', 'ap'\./)
       assert.match(strangers[1]!, /^Replica "af"/)
     }), 120_000)
+})
+
+describe("a replica that another one does not know", () => {
+  it.live("says so once in its own log", () =>
+    Effect.gen(function*() {
+      const notes = makeNotes("notes")
+      const there = yield* Layer.build(Layer.fresh(
+        Replication.producer({ ...notes, replicas: ["eu", "ap"] }).pipe(
+          Layer.provideMerge([Replica.layer("eu"), GrpcServer.layer({ port: 0 }), MemoryStorage.layer])
+        )
+      ))
+      const { port } = Context.get(there, GrpcServer.GrpcServer)
+      const told: Array<string> = []
+      const logger = Logger.layer([Logger.make(({ message }) => told.push(String(message)))])
+      const us = yield* Layer.build(Layer.fresh(
+        Replication.consumer(notes, { replicas: { eu: { address: `localhost:${port}` } } }).pipe(
+          Layer.provideMerge(ReplicatedEventSourced.layer(notes)),
+          Layer.provideMerge([Replica.layer("us"), MemoryStorage.layer, ProjectionRegistry.layer]),
+          Layer.provide(logger)
+        )
+      ))
+      yield* Wait.until(
+        "all to run",
+        Effect.map(
+          Effect.provideContext(ProjectionStatus.status("RES_notes_us_eu"), us),
+          (workers) => workers.length === 4 && workers.every(({ state }) => state === "Running")
+        )
+      )
+      assert.deepStrictEqual(told.filter((line) => line.includes("does not know")), [
+        `Replica 'eu' at localhost:${port} gives this one, 'us', the stream 'notes', and does not know it. What is written here does not come there: ` +
+        "name 'us' among the replicas of the entity type there as well, and consume it"
+      ])
+    }).pipe(Effect.scoped, Effect.provide(Logger.layer([]))))
 })
 
 describe("regions", () => {

@@ -13,6 +13,7 @@ import * as Replica from "@sluice/replication/Replica"
 import * as ReplicatedEventSourced from "@sluice/replication/ReplicatedEventSourced"
 import * as Replication from "@sluice/replication/Replication"
 import * as ReplicationStatus from "@sluice/replication/ReplicationStatus"
+import { freePort } from "@sluice/testing/FreePort"
 import * as Wait from "@sluice/testing/Wait"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -20,8 +21,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
 import { Added, makeNotes } from "../packages/replication/test/kit/Notes.ts"
 import { statusTests } from "./replication/status.ts"
 
@@ -138,6 +141,44 @@ it.live("a new replica is waited for while its own database is away, and one tha
     Effect.provide(Layer.merge(Replica.layer("eu"), MemoryStorage.layer)),
     Effect.provideService(References.MinimumLogLevel, "None")
   ))
+
+it.effect("a new replica waits until the others know it", () => {
+  const told: Array<string> = []
+  return Effect.gen(function*() {
+    const notes = makeNotes("notes")
+    const port = yield* freePort
+    const storage = yield* Layer.build(Layer.fresh(MemoryStorage.layer))
+    const us = (replicas: ReadonlyArray<string>) =>
+      Layer.build(Layer.fresh(
+        Replication.producer({ ...notes, replicas }).pipe(
+          Layer.provide([Replica.layer("us"), GrpcServer.layer({ port }), Layer.succeedContext(storage)])
+        )
+      ))
+    const filling = yield* Effect.forkChild(
+      ReplicationStatus.filled(notes, { replicas: { us: { address: `localhost:${port}` } } })
+    )
+    yield* Effect.scoped(Effect.andThen(
+      us(["us", "ap"]),
+      Wait.until(
+        "it to say so",
+        Effect.map(
+          TestClock.adjust("1 second"),
+          () =>
+            told.some((line) =>
+              /waits until that one says that it knows 'eu': .*'eu' is none of the replicas/.test(line)
+            )
+        )
+      )
+    ))
+    assert.isUndefined(filling.pollUnsafe())
+    yield* us(notes.replicas)
+    yield* Wait.until("it", Effect.map(TestClock.adjust("1 second"), () => filling.pollUnsafe() !== undefined))
+  }).pipe(
+    Effect.scoped,
+    Effect.provide(Layer.merge(Replica.layer("eu"), MemoryStorage.layer)),
+    Effect.provide(Logger.layer([Logger.make(({ message }) => told.push(String(message)))]))
+  )
+})
 
 it.live("in what time all have come is not known of a replica that cannot be reached", () =>
   Effect.gen(function*() {

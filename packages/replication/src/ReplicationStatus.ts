@@ -181,8 +181,8 @@ const askEvery = 1_000
 const sayEvery = 30_000
 
 /**
- * Waits until this replica has stored all events that each of the others had when the wait began: a new region is ready for commands then. One that cannot be reached is waited for, as is
- * an event that its entity does not take. Every 30 seconds the log says how far it has come. {@link status} says so at any time.
+ * Waits until this replica has stored all events that each of the others had when the wait began, and is known there: a new region is ready for commands then. One that cannot be reached is waited for, as is
+ * an event that its entity does not take, and one that does not have this replica among those of the entity: what is written here would not come there. Every 30 seconds the log says how far it has come. {@link status} says so at any time.
  *
  * **Details**
  *
@@ -204,7 +204,7 @@ export const filled = (
     })
   })
 
-const filledFrom = (entityType: string, self: string, { heads, id }: Other) =>
+const filledFrom = (entityType: string, self: string, { heads, id, progress }: Other) =>
   Effect.gen(function*() {
     const clock = yield* Clock.Clock
     const now = () => Number(clock.currentTimeNanosUnsafe()) / 1e6
@@ -233,12 +233,20 @@ const filledFrom = (entityType: string, self: string, { heads, id }: Other) =>
       }
       const own = asked.success
       const { all, isFilled, passed } = filledOf(there, own)
-      if (isFilled) return
+      if (isFilled) break
       // something is to come: what is not positioned does not count
       const eta = etaOf(Math.max(1, all - passed), own.eta)
       const rest = eta === undefined ? "" : `, and has the others in about ${Duration.format(eta)}`
       const held = own.waiting === 0 ? "" : `, of which ${own.waiting} wait for their entities`
       yield* say(`Has ${passed} of ${all} events of '${entityType}' of replica '${id}'${held}${rest}`)
       yield* Effect.sleep(lookEvery)
+    }
+    while (true) {
+      const asked = yield* Effect.result(progress)
+      if (asked._tag === "Success") return
+      yield* say(
+        `Has all events of '${entityType}' of replica '${id}', and waits until that one says that it knows '${self}': ${asked.failure}`
+      )
+      yield* Effect.sleep(askEvery)
     }
   })

@@ -69,6 +69,7 @@ import {
   quotable,
   refusalTrailer,
   replicaHeader,
+  strangerHeader,
   streamsTrailer,
   topicPrefixHeader
 } from "../wire/status.ts"
@@ -94,6 +95,8 @@ export interface Connection {
   readonly replay: ((request: Replay) => void) | undefined
   /** Whether the stream has no event yet, though the producer's journal has others. */
   readonly isMissing: boolean
+  /** Whether the producer is a replica that does not know the one which calls. */
+  readonly isStranger: boolean
   /** Whether the stream is one of states, of which a later one takes the place of an earlier one. */
   readonly supersedes: boolean
   readonly pull: Effect.Effect<Arr.NonEmptyReadonlyArray<Buffer>, CallError>
@@ -380,6 +383,7 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
       journal: timestamps,
       supersedes: false,
       isMissing: false,
+      isStranger: false,
       pull,
       replay: ({ from, persistenceId }) => {
         const entity = create(PersistenceIdSeqNrSchema, { persistenceId, seqNr: BigInt(from) })
@@ -523,6 +527,7 @@ export const makeProducerClient = (streamId: string, options: Options, filter: E
           replay: undefined,
           supersedes: answered["sluice-supersedes"] === "true",
           isMissing: answered[missingHeader] !== undefined,
+          isStranger: answered[strangerHeader] !== undefined,
           pull: Effect.mapError(call.pull, explain(call))
         }
       }),

@@ -47,6 +47,9 @@ export const makeRemote = (
   /** As the producer has said it last. */
   let isMissing = false
 
+  /** Whether the producer is a replica that does not know this one, as it has said last. */
+  let isStranger = false
+
   /** What the log says last of why no connection could be made, and after how many failures in a row: once for all who read the stream. */
   let said: { readonly message: string; readonly failures: number } | undefined
 
@@ -116,12 +119,13 @@ export const makeRemote = (
             connectedAt = clock.currentTimeMillisUnsafe()
             logs.reset()
             for (const request of plain.reset(connectedAt)) connection.replay?.(request)
-            return Effect.as(
-              isOver()
-                ? Effect.logInfo(`Is connected to '${streamId}' at ${options.address}${again}`)
-                : Effect.void,
-              { ...connection, close }
-            )
+            const isNewStranger = connection.isStranger && !isStranger
+            isStranger = connection.isStranger
+            return Effect.gen(function*() {
+              if (isOver()) yield* Effect.logInfo(`Is connected to '${streamId}' at ${options.address}${again}`)
+              if (isNewStranger) yield* Effect.logWarning(strange(streamId, options))
+              return { ...connection, close }
+            })
           }),
           Effect.onError(() => close),
           Effect.catch((error) =>
@@ -203,6 +207,10 @@ export const makeRemote = (
 const missing = (streamId: string, address: string): string =>
   `The stream '${streamId}' of the producer at '${address}' has no event yet, though its journal has others: if some are expected, the ` +
   "entity type of its source is misspelt, or was renamed; the producer's log names those that there are"
+
+const strange = (streamId: string, { address, producerReplica, replica }: Options): string =>
+  `Replica '${producerReplica}' at ${address} gives this one, '${replica?.id}', the stream '${streamId}', and does not know it. What is written here does not come there: ` +
+  `name '${replica?.id}' among the replicas of the entity type there as well, and consume it`
 
 const isRetryable = (error: ConsumerError): boolean => "isRetryable" in error && error.isRetryable
 

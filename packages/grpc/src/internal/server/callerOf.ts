@@ -52,19 +52,20 @@ export const droppingFor = (
 /** Callers name themselves. */
 const maxStrangers = 100
 
-/** @internal What is to be said of a caller that is a replica which is not known here, the first time that it calls. */
+/** @internal Whether a caller is a replica which is not known here, and what is to be said of it the first time that it calls. */
 export const strangerOf = (
   { id, replica: own, strangers }: Pick<OfferedStream, "id" | "replica" | "strangers">,
   { address, replica }: Caller
-): string | undefined => {
+): { readonly said: string | undefined } | undefined => {
   if (own === undefined || replica === undefined || own.replicas.includes(replica.id)) return undefined
-  if (strangers.has(replica.id) || strangers.size >= maxStrangers) return undefined
+  if (strangers.has(replica.id) || strangers.size >= maxStrangers) return { said: undefined }
   strangers.add(replica.id)
-  return `Replica ${
+  const said = `Replica ${
     JSON.stringify(quotable(replica.id))
   } at ${address} consumes the stream '${id}', and is none of the replicas that '${own.id}' knows: '${
     own.replicas.join("', '")
   }'. What is written there does not come here: name it among the replicas of the entity type here as well, and consume it`
+  return { said }
 }
 
 /** How often it is looked again, in milliseconds, more or less, whether a replica is to be given the stream that it is given. */

@@ -29,6 +29,7 @@ import {
   quotable,
   replicaHeader,
   Status,
+  strangerHeader,
   topicPrefixHeader,
   wrongReplica
 } from "../wire/status.ts"
@@ -164,7 +165,7 @@ const serve = (
     const dropping = droppingFor(stream, caller)
     const fence = yield* Fence.fenceOf(stream, caller)
     const stranger = strangerOf(stream, caller)
-    if (stranger !== undefined) yield* Effect.logWarning(stranger)
+    if (stranger?.said !== undefined) yield* Effect.logWarning(stranger.said)
     yield* admit(stream, caller)
     const share = yield* budget.share(call.peer)
     const writer = new CallWriter(call, share)
@@ -179,7 +180,10 @@ const serve = (
         health
       ))
     requests.forget()
-    announce(call, stream, feed.journal, isMissing ? { [missingHeader]: "1" } : {})
+    announce(call, stream, feed.journal, {
+      ...(isMissing && { [missingHeader]: "1" }),
+      ...(stranger !== undefined && { [strangerHeader]: "1" })
+    })
     const metered = MetricAttributes.add(yield* Effect.context(), "stream", stream.id)
     const connected = (change: number) => Effect.sync(() => StreamMetrics.consumers.modifyUnsafe(change, metered))
     yield* Effect.acquireRelease(connected(1), () => connected(-1))

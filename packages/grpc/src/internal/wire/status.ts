@@ -56,6 +56,9 @@ export const floorTrailer = "sluice-floor"
 /** @internal The header that says that the source of a stream has none of its events, though its journal has others. */
 export const missingHeader = "sluice-missing"
 
+/** @internal The header that says to a replica that the producer, which is one as well, does not know it. */
+export const strangerHeader = "sluice-stranger"
+
 /** @internal The header that says what those tags begin with that are topics, percent-encoded, if it is not the default. */
 export const topicPrefixHeader = "sluice-topic-prefix"
 

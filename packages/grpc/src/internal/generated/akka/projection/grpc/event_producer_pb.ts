@@ -12,7 +12,8 @@
 // another prefix of tags than `t:`, which CurrentEventsByPersistenceId is answered with as well. Without the headers, the peer is a plain Akka one.
 // A replica of replicated entities says in the header `sluice-replica` of each call, percent-encoded, which replica it expects. Another one refuses the call with
 // FAILED_PRECONDITION, and says in the trailer of that name which it is. A replica that does not give its events to another one as that is, refuses EventsBySlices with
-// FAILED_PRECONDITION, and says in the trailer `sluice-refused` why: `OtherOrder` or `OtherJournal`.
+// FAILED_PRECONDITION, and says in the trailer `sluice-refused` why: `OtherOrder` or `OtherJournal`. One that does not know the replica that calls answers with
+// `sluice-stranger: 1`.
 //
 // The producer may send many events in one message, and says which positions it has left out on purpose. The consumer asks for signs of
 // life: it sends `sluice_beat` every 10 seconds, and the producer echoes each at once, but for events that the consumer has yet to
