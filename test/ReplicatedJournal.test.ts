@@ -2,6 +2,7 @@ import { assert, it } from "@effect/vitest"
 import * as Journal from "@sluice/core/Journal"
 import * as MemoryStorage from "@sluice/core/MemoryStorage"
 import * as Position from "@sluice/core/Position"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as SnapshotStore from "@sluice/core/SnapshotStore"
 import * as Source from "@sluice/core/Source"
 import * as Timestamp from "@sluice/core/Timestamp"
@@ -11,13 +12,18 @@ import type { ReplicaProgress } from "@sluice/grpc/ReplicaProgress"
 import * as Replica from "@sluice/replication/Replica"
 import * as ReplicatedJournal from "@sluice/replication/ReplicatedJournal"
 import * as Replication from "@sluice/replication/Replication"
+import * as Wait from "@sluice/testing/Wait"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as References from "effect/References"
 import { Added, makeNotes } from "../packages/replication/test/kit/Notes.ts"
 import { deletionTests } from "./replication/deletion.ts"
+import * as Regions from "./replication/regions.ts"
+
+type Region = Effect.Success<ReturnType<typeof Regions.start>>["replicas"][number]
 
 deletionTests(
   "in memory",
@@ -52,6 +58,46 @@ it.effect("what comes while replicas are asked stays, however old it is", () =>
     }).pipe(Effect.provideService(Journal.Journal, meanwhile))
     assert.strictEqual(removed, 2)
   }).pipe(Effect.provide(Layer.merge(Replica.layer("eu"), MemoryStorage.layer))))
+
+it.live(
+  "what has come of a deleted entity comes again once a region is removed, and holds up no deletion",
+  () =>
+    Effect.gen(function*() {
+      const notes = makeNotes("notes")
+      const storage = Effect.map(Layer.build(Layer.fresh(MemoryStorage.layer)), Layer.succeedContext)
+      const storages = yield* Effect.all({ eu: storage, us: storage, ap: storage })
+      const deleting = ({ context, options }: Region, id: string) =>
+        ReplicatedJournal.deleteEvents(notes, id, {
+          ...options,
+          gone: options.replicas["ap"] ? [] : ["ap"],
+          within: "90 seconds"
+        })
+          .pipe(Effect.provideContext(context))
+      yield* Effect.scoped(Effect.gen(function*() {
+        const { replicas, settled } = yield* Regions.start(notes, storages, { isPlain: true })
+        for (const { notes } of replicas) for (const id of ["a", "b"]) yield* notes(id).Add({ text: "x" })
+        yield* settled(["a", "b"], () => 3)
+        for (const id of ["a", "b"]) yield* deleting(replicas[0]!, id)
+      }))
+      const { replicas } = yield* Regions.start(notes, { eu: storages.eu, us: storages.us }, { isPlain: true })
+      const [eu, us] = replicas as [Region, Region]
+      yield* deleting(us, "a")
+      // what has not come before waits
+      yield* us.notes("b").Add({ text: "late" })
+      const ref = { projection: "RES_notes_eu_us", source: "stream:notes:us+ap" }
+      const groups = ProjectionManagement.deadLetterGroups(ref).pipe(Effect.provideContext(eu.context))
+      yield* Wait.until(
+        "it to wait",
+        Effect.map(groups, (groups) => groups.some(({ fingerprint }) => fingerprint.includes("RecoveryFailed")))
+      )
+      const { failed, queued } = yield* ProjectionManagement.deadLetterCounts(ref).pipe(
+        Effect.provideContext(eu.context)
+      )
+      assert.deepStrictEqual([failed, queued], [1, 0])
+      assert.strictEqual((yield* us.events("b")).length, 4)
+    }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None")),
+  180_000
+)
 
 it.effect("what is not an id, a number or a replica is refused, before anybody is asked", () =>
   Effect.gen(function*() {

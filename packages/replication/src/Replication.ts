@@ -34,6 +34,7 @@ import * as Option from "effect/Option"
 import { allHeader } from "./internal/allHeader.ts"
 import { type AsWritten, asWritten } from "./internal/asWritten.ts"
 import { checkReplicas } from "./internal/checkReplicas.ts"
+import { isOfDeletedHere } from "./internal/deletedHere.ts"
 import { givingAgain } from "./internal/givingAgain.ts"
 import { LastGiven } from "./internal/LastGiven.ts"
 import { orderOf } from "./internal/orderOf.ts"
@@ -291,10 +292,29 @@ export const projections = <Name extends string, Event>(
       const previous = given.before(id, from)
       return { id, arriving: { event, payload, metadata, replication: from, isRelayed, previous } }
     }
+    // what this one did not need before, as it came on another way, was left out: it is read from the beginning
+    const sourceName = [`${name}:${remote}`, ...relayed].join("+")
+    const key = { projection: projectionName(name, self, remote), source: `stream:${sourceName}` }
+    let isSaid = false
+    /** Fails as the entity does, unless all of it had come before it was deleted here. */
+    const passedOver = <E>(id: string, places: ReadonlyArray<Place>, error: E) =>
+      Effect.gen(function*() {
+        const here = PersistenceId.make(name, `${id}|${self}`)
+        for (const place of places) {
+          // put aside otherwise, and given again
+          const isPast = yield* Effect.orElseSucceed(isOfDeletedHere(here, key, place), () => false)
+          if (!isPast) return yield* Effect.fail(error)
+        }
+        if (isSaid) return
+        isSaid = true
+        yield* Effect.logInfo(
+          `Passes over what comes of '${here}' from replica '${remote}' once more, and of other entities that were deleted here: ` +
+            `it had come before that. Delete these in all regions`
+        )
+      })
     return EventConsumer.source(EventStream.make(name, { codec: asWritten(entity.entityType.codec) }), {
       ...replicas[remote]!,
-      // what this one did not need before, as it came on another way, was left out: it is read from the beginning
-      name: [`${name}:${remote}`, ...relayed].join("+"),
+      name: sourceName,
       replica: { id: self, others: direct, order },
       producerReplica: remote,
       // also where a value has more than its type: the events of another history are none that could be read anew
@@ -304,22 +324,29 @@ export const projections = <Name extends string, Event>(
       Projection.atLeastOnce(
         projectionName(name, self, remote),
         Handler.grouped({ ...(entity.intercepts ? alone : together), within: 0 }, (envelopes) => {
-          const entities = new Map<string, Array<Arriving<Event>>>()
+          const entities = new Map<
+            string,
+            { readonly arriving: Array<Arriving<Event>>; readonly places: Array<Place> }
+          >()
           for (const envelope of envelopes) {
             const arrival = arrivalOf(envelope)
             if (arrival === undefined) continue
             if (arrival instanceof WrongReplica) return Effect.fail(arrival)
             const of = entities.get(arrival.id)
-            if (of === undefined) entities.set(arrival.id, [arrival.arriving])
-            else of.push(arrival.arriving)
+            if (of === undefined) entities.set(arrival.id, { arriving: [arrival.arriving], places: [envelope] })
+            else {
+              of.arriving.push(arrival.arriving)
+              of.places.push(envelope)
+            }
           }
           let heldUp: EntityHeldUp | undefined
           return Effect.flatMap(
             receiving,
             (receive) =>
-              Effect.forEach(entities, ([id, arriving]) =>
+              Effect.forEach(entities, ([id, { arriving, places }]) =>
                 receive(id, arriving).pipe(
                   Effect.tap(() => Effect.sync(() => given.stored(id, arriving))),
+                  Effect.catchTag("RecoveryFailed", (error) => passedOver(id, places, error)),
                   Effect.mapError((error) =>
                     error._tag === "ArrivalsLost" && given.isToBeginAgain(id, error.previous)
                       ? error
