@@ -363,6 +363,18 @@ export const verificationTests = (
           )
           assert.isAbove(differences.length, 0)
         }
+        // both have removed it, so that the numbers alone tell
+        let found: ReadonlyArray<ReplicaVerification.Difference> = []
+        yield* Wait.until(
+          "it to be removed",
+          Effect.map(Effect.andThen(prune(eu), verify(us)), ({ differences }) => {
+            found = differences
+            return differences.every(({ _tag }) => _tag !== "MissingHere")
+          }),
+          { atMost: "60 seconds" }
+        )
+        assert.deepStrictEqual(found, [{ _tag: "OtherCount", id: "c", here: 4, there: 5 }])
+        assert.deepStrictEqual((yield* verify(eu)).differences, [{ _tag: "OtherCount", id: "c", here: 5, there: 4 }])
       }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None")))
 
     it.live("stores what is missing here, where it is repaired", () =>

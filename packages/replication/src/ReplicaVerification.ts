@@ -107,12 +107,27 @@ export interface OtherState {
 }
 
 /**
+ * One of them has had fewer events of the entity than the other one, and lacks none of those that are left: it has lost some which the other one has pruned since, so that nothing says which these were.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OtherCount {
+  readonly _tag: "OtherCount"
+  readonly id: string
+  /** How many this one has had. */
+  readonly here: number
+  /** How many the other one has had. */
+  readonly there: number
+}
+
+/**
  * A difference between this replica and another one.
  *
  * @category models
  * @since 0.1.0
  */
-export type Difference = MissingHere | MissingThere | OtherEvents | OtherState
+export type Difference = MissingHere | MissingThere | OtherEvents | OtherState | OtherCount
 
 /**
  * A missing event that a repair has given to its entity, and that was not stored.
@@ -199,7 +214,7 @@ type Entity<Event, State> = ReplicatedEventSourced<any, any, Event, State, any>
  *
  * How far each has come is asked first. So an event that is under way counts as such, and not as a difference, also where the link is cut, or the event waits for its entity. What the filter of
  * either side leaves out is no difference either, and neither is what `select` hides: give it the options of `Replication.layer`. Events of a third replica, which both get from there, are judged by what each has read of that one; where it cannot be reached, they are under way until it can.
- * What one of them has pruned is no difference, as long as it has had as many events of the entity as the other one.
+ * What one of them has pruned is no difference, as long as it has had as many events of the entity as the other one. Where both have pruned what one of them had lost, the numbers of events tell. Of an entity of which some events were deleted, and not pruned, they do not.
  *
  * It reads all events here and there, while entities are written, and keeps in memory the ids of a few slices and of a few entities the state and four numbers of each event.
  *
@@ -647,6 +662,11 @@ const compareEntity = (
     for (const events of byOrigin(id, lacking)) add({ _tag: "MissingHere", ...events })
     for (const events of byOrigin(id, without(missingThere, removed.there))) add({ _tag: "MissingThere", ...events })
     for (const events of byOrigin(id, other)) add({ _tag: "OtherEvents", ...events })
+    const isExplained = onlyHere.length + onlyThere.length === removed.here.length + removed.there.length
+    const isCounted = here.emptied + there.emptied + other.length === 0 && !hiding.has(sliceThere)
+    if (isExplained && isCounted && here.total !== there.total) {
+      add({ _tag: "OtherCount", id, here: here.total, there: there.total })
+    }
     if (onlyHere.length + onlyThere.length + other.length === 0) {
       const [a, b] = [here.hash(), there.hash()]
       if (a !== undefined && b !== undefined) {
