@@ -83,7 +83,7 @@ export interface WorkerReport {
   readonly eta: number | undefined
   readonly restarts: number
   readonly filterVersion: number | undefined
-  /** How many events it has yet to look through once more; undefined before it has begun. */
+  /** How many events it has yet to look through once more; undefined if that is not known. */
   readonly pastLag: number | undefined
   /** What it has failed with last, also if it goes on since. */
   readonly failure: ReportedFailure | undefined

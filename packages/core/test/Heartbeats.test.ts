@@ -3,9 +3,11 @@ import * as HeartbeatStore from "@sluice/core/HeartbeatStore"
 import * as Offset from "@sluice/core/Offset"
 import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as ProjectionWorker from "@sluice/core/ProjectionWorker"
 import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import type { ReportedWorker } from "@sluice/core/ReportedWorker"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
@@ -155,6 +157,30 @@ describe("a process that runs a projection", () => {
       yield* Scope.close(all, Exit.void)
       assert.deepStrictEqual(yield* ranges, [])
     })
+  )
+
+  test(
+    "does not say how much is left of a worker whose offsets another worker moves",
+    Effect.gen(function*() {
+      const store = yield* HeartbeatStore.HeartbeatStore
+      yield* start(notes())
+      yield* start(notes()).pipe(
+        Effect.provideService(ProjectionRegistry.ProjectionRegistry, ProjectionRegistry.make()),
+        Effect.provideService(HeartbeatStore.HeartbeatStore, { ...store })
+      )
+      yield* after(100)
+      assert.deepStrictEqual((yield* everywhere).map(({ lag, pastLag }) => [lag, pastLag]), [[0, 0], [0, 0]])
+      const fenced: Array<ReportedWorker> = []
+      for (let round = 0; round < 10; round++) {
+        yield* write("a", "one")
+        yield* after(100)
+        fenced.push(...(yield* everywhere).filter(({ state }) => state === "Fenced"))
+      }
+      assert.isNotEmpty(fenced)
+      for (const { lag, pastLag } of fenced) assert.deepStrictEqual([lag, pastLag], [undefined, undefined])
+    }).pipe(
+      Effect.provideService(HeartbeatStore.Heartbeat, HeartbeatStore.heartbeat({ interval: "100 millis" }))
+    )
   )
 
   test(

@@ -23,7 +23,7 @@ import { monotonicMillis } from "./monotonicMillis.ts"
 import { Pace } from "./Pace.ts"
 import { reportedFailure } from "./reportedFailure.ts"
 import { Standstill, type Stuck } from "./Standstill.ts"
-import { type Lag, lagBehind, unknownLag } from "./WorkerLag.ts"
+import { knowsPlace, type Lag, lagBehind, unknownLag } from "./WorkerLag.ts"
 
 /** So many sources are asked for their heads in an interval, one after the other where there are more. */
 const asksPerInterval = 16
@@ -319,24 +319,25 @@ const judge = (reported: Reported, heads: Offsets | undefined, at: number): void
 }
 
 const draftOf = ({ lag, pace, standstill, worker: { key, range, reading } }: Reported, now: number): Draft => {
-  const { lastFailure, status: { filterVersion, handled, pastLag, restarts, revision, state } } = reading
+  const { lastFailure, status } = reading
+  const { filterVersion, handled, pastLag, restarts, revision, state } = status
   pace.handles(handled, now / 1000)
   // its source is not asked each time where there are many
   standstill.look(reading, undefined, now)
   const { stuck } = standstill
-  const isLagKnown = state !== "Starting" && state !== "Fenced"
+  const isKnown = knowsPlace(status)
   return {
     key,
     range,
     state,
     revision,
-    lag: isLagKnown ? lag.events : undefined,
-    timeLag: isLagKnown ? lag.millis : undefined,
+    lag: isKnown ? lag.events : undefined,
+    timeLag: isKnown ? lag.millis : undefined,
     rate: pace.rate,
-    eta: isLagKnown ? pace.eta : undefined,
+    eta: isKnown ? pace.eta : undefined,
     restarts,
     filterVersion,
-    pastLag: revision === undefined ? undefined : pastLag,
+    pastLag: isKnown ? pastLag : undefined,
     failure: lastFailure && { ...reportedFailure(lastFailure.failure), at: lastFailure.at },
     // what is only behind for a moment is nothing to store
     stuck: stuck !== undefined && now - stuck.since >= stuckAfter ? stuck : undefined

@@ -12,13 +12,18 @@ export interface Lag {
 /** @internal */
 export const unknownLag: Lag = { events: undefined, millis: undefined }
 
-/** @internal The lag of a worker by the heads of its source. It is not known before it has begun, nor while another worker moves its offsets. */
+/** @internal Whether a worker knows where it stands: not before it has begun, nor while another worker moves its offsets. */
+export const knowsPlace = ({ revision, state }: WorkerReading["status"]): boolean =>
+  revision !== undefined && state !== "Starting" && state !== "Fenced"
+
+/** @internal The lag of a worker by the heads of its source, if it knows where it stands. */
 export const lagBehind = (
   heads: Offset.Offsets,
   range: SliceRange,
-  { offsets, revision, state, waitsFrom }: WorkerReading["status"]
+  status: WorkerReading["status"]
 ): Lag => {
-  if (revision === undefined || state === "Starting" || state === "Fenced") return unknownLag
+  if (!knowsPlace(status)) return unknownLag
+  const { offsets, waitsFrom } = status
   const newest = inTime.timeOf(heads)
   if (newest !== undefined) return { events: undefined, millis: between(inTime.readUpTo(offsets, waitsFrom), newest) }
   let events = 0
