@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { compile, diff, EventFilter, explain, type Subject } from "./EventFilter.ts"
+import { compile, diff, EventFilter, explain, fromText as filterFromText, type Subject, toText } from "./EventFilter.ts"
 import * as ExpectedError from "./ExpectedError.ts"
 import { timestamps } from "./Feed.ts"
 import { covers, type GivenUp, includesNothing, type Inclusion, maxChanges } from "./GivenUp.ts"
@@ -381,26 +381,16 @@ export interface UpdateOptions {
 }
 
 const encodeFilter = Schema.encodeUnknownEffect(EventFilter)
-/** A criterion that this release does not know may exclude: without it more would pass. */
-const decodeFilter = Schema.decodeUnknownEffect(Schema.fromJsonString(EventFilter), { onExcessProperty: "error" })
 
 /**
- * A filter as text, as it is stored.
- *
- * @category encoding
- * @since 0.1.0
- */
-export const toText = (filter: EventFilter): string => JSON.stringify(Schema.encodeSync(EventFilter)(filter))
-
-/**
- * The filter that a text stands for. Fails if it was not stored by this version of Sluice or an older one.
+ * The filter that a stored text stands for. Fails if it was not stored by this version of Sluice or an older one.
  *
  * @category encoding
  * @since 0.1.0
  */
 export const fromText = (source: string, text: string, version?: number): Effect.Effect<EventFilter, StorageError> =>
   Effect.mapError(
-    decodeFilter(text),
+    Effect.fromResult(filterFromText(text)),
     (cause) =>
       new StorageError({
         operation: `read ${version === undefined ? "the" : `version ${version} of the`} filter of '${source}'`,

@@ -9,6 +9,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Pipeable from "effect/Pipeable"
+import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import type { Place } from "./Envelope.ts"
@@ -194,6 +195,37 @@ export class EventFilter extends Schema.Class<EventFilter>("@sluice/core/EventFi
     Object.defineProperty(this.prototype, "pipe", Object.getOwnPropertyDescriptor(Pipeable.Prototype, "pipe")!)
   }
 }
+
+const encode = Schema.encodeSync(EventFilter)
+/** A criterion that this release does not know may exclude: without it more would pass. */
+const decode = Schema.decodeUnknownResult(Schema.fromJsonString(EventFilter), { onExcessProperty: "error" })
+
+/**
+ * A filter as text, as it is stored and sent. Equal filters have the same text.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const toText = (filter: EventFilter): string => JSON.stringify(encode(filter))
+
+/**
+ * The filter that a text stands for. Fails where it has what this release does not know, as where a newer one has written it.
+ *
+ * **Example** (A criterion of a newer release)
+ *
+ * ```ts
+ * import { EventFilter } from "@sluice/core"
+ * import { Result } from "effect"
+ *
+ * const text = EventFilter.toText(EventFilter.excludeAll)
+ * EventFilter.fromText(text) // => Result.succeed(EventFilter.excludeAll)
+ * Result.isFailure(EventFilter.fromText('{"excludeColors":["red"]}')) // => true
+ * ```
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const fromText = (text: string): Result.Result<EventFilter, Schema.SchemaError> => decode(text)
 
 /** All fields that have a list of texts. */
 type TextField = Exclude<keyof Criteria, "includeEntityIds">

@@ -14,9 +14,9 @@ import {
   type Newest,
   type NewVersion,
   type Passed,
-  pipeline,
-  toText
+  pipeline
 } from "@sluice/core/ConsumerFilter"
+import { toText } from "@sluice/core/EventFilter"
 import { type GivenUp, inclusions } from "@sluice/core/GivenUp"
 import type { Offset } from "@sluice/core/Offset"
 import type { OffsetKey } from "@sluice/core/OffsetStore"

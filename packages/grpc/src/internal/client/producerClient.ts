@@ -21,6 +21,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -109,14 +110,9 @@ const decodeFloor = Schema.decodeUnknownOption(
   Schema.fromJsonString(Schema.Tuple([Slice.Slice, Position, Timestamp, Position, Timestamp]))
 )
 
-/** A criterion that this release does not know may exclude: without it more would seem to be taken. */
-const decodeFilter = Schema.decodeUnknownOption(Schema.fromJsonString(EventFilter.EventFilter), {
-  onExcessProperty: "error"
-})
-
 const filterOf = (text: string): EventFilter.EventFilter =>
-  Option.getOrThrowWith(
-    decodeFilter(text),
+  Result.getOrThrowWith(
+    EventFilter.fromText(text),
     () =>
       new RangeError("it takes events by a filter with what this release does not know: run the release that it runs")
   )

@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf"
 import { status } from "@grpc/grpc-js"
-import { toText } from "@sluice/core/ConsumerFilter"
 import { type EncodedEnvelope, isSkipped } from "@sluice/core/Envelope"
+import { toText } from "@sluice/core/EventFilter"
 import * as PersistenceId from "@sluice/core/PersistenceId"
 import { ReadBudget } from "@sluice/core/ReadBudget"
 import { SelectionChanged } from "@sluice/core/Selection"
