@@ -5,6 +5,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { Offsets } from "./Offset.ts"
@@ -74,8 +75,16 @@ export interface ProjectionRegistry {
    * gives it none. Empty if it does not run so.
    */
   readonly placed: (projection: string, source?: string) => ReadonlyArray<string>
-  /** Says of a projection that it runs with those workers that a placement gives it, for as long as the scope. */
-  readonly place: (projection: string, sources: ReadonlyArray<string>) => Effect.Effect<void, never, Scope.Scope>
+  /** Ends once each placement that was asked about the projection has said which workers run here, and they do; at once if none was asked. */
+  readonly untilPlaced: (projection: string) => Effect.Effect<void>
+  /**
+   * Says of a projection that a placement was asked which of its workers run here, for as long as the scope. Returns what is to be run once it has said so, and the
+   * projection runs with these.
+   */
+  readonly place: (
+    projection: string,
+    sources: ReadonlyArray<string>
+  ) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>
   /** The workers of all projections that read a source. */
   readonly readers: (source: string) => ReadonlyArray<RegisteredWorker>
   /**
@@ -98,7 +107,12 @@ export interface ProjectionRegistry {
  */
 export const make = (): ProjectionRegistry => {
   let registered: ReadonlyArray<RegisteredWorker> = []
-  const placed = new Set<{ readonly projection: string; readonly sources: ReadonlyArray<string> }>()
+  const placements = new Set<{
+    readonly projection: string
+    readonly sources: ReadonlyArray<string>
+    /** Opened once it has said which workers run here, or is asked no more. */
+    readonly isKnown: Latch.Latch
+  }>()
 
   const replaced = (
     workers: ReadonlyArray<RegisteredWorker>,
@@ -120,18 +134,35 @@ export const make = (): ProjectionRegistry => {
     workers: (projection, source) =>
       registered.filter(({ key }) => key.projection === projection && (source === undefined || key.source === source)),
     placed: (projection, source) =>
-      Array.from(placed).flatMap((one) =>
-        one.projection === projection ? one.sources.filter((key) => source === undefined || key === source) : []
+      Array.from(placements).flatMap(({ isKnown, ...one }) =>
+        one.projection === projection && isKnown.isOpen()
+          ? one.sources.filter((key) => source === undefined || key === source)
+          : []
+      ),
+    untilPlaced: (projection) =>
+      Effect.suspend(() =>
+        Effect.forEach(
+          Array.from(placements).filter((one) => one.projection === projection),
+          ({ isKnown }) => isKnown.await,
+          { discard: true }
+        )
       ),
     place: (projection, sources) =>
-      Effect.asVoid(Effect.acquireRelease(
-        Effect.sync(() => {
-          const one = { projection, sources }
-          placed.add(one)
-          return one
-        }),
-        (one) => Effect.sync(() => placed.delete(one))
-      )),
+      Effect.map(
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            const one = { projection, sources, isKnown: Latch.makeUnsafe() }
+            placements.add(one)
+            return one
+          }),
+          (one) =>
+            Effect.sync(() => {
+              placements.delete(one)
+              one.isKnown.openUnsafe()
+            })
+        ),
+        ({ isKnown }) => Effect.asVoid(isKnown.open)
+      ),
     readers: (source) => registered.filter(({ key }) => key.source === source),
     replace,
     join: (workers) => Effect.asVoid(Effect.acquireRelease(replace([], workers), () => replace(workers, [])))

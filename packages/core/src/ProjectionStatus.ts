@@ -360,8 +360,8 @@ const lagOfSources = (
  * this process have. After a rewind these are the events from where it was rewound to. After a
  * change of its filter with the history `"now"` the earlier events of what it includes are among them. Fails when a worker stops
  * before. Fails with `ProjectionNotRunning` when a worker ends before, and no other has its slices, unless the projection goes on and a placement
- * has moved the worker to another process, or while a placement has not said within 5 seconds which workers are this process's. It also waits for
- * workers that are started meanwhile. Ends at once while a placement gives this process none of the workers.
+ * has moved the worker to another process. It also waits for workers that are started meanwhile, and for a placement to say which workers are this
+ * process's. Ends at once while a placement gives this process none of the workers.
  *
  * **When to use**
  *
@@ -374,11 +374,14 @@ export const caughtUp = Effect.fnUntraced(function*(
   ref: ProjectionRef
 ): Effect.fn.Return<void, ProjectionNotRunning | SourceFailed | WorkerStopped | OffsetsDeleted | StorageError> {
   const registry = yield* ProjectionRegistry
+  const untilPlaced = registry.untilPlaced(nameOf(ref))
   const done = new Set<RegisteredWorker>()
+  yield* untilPlaced
   let waiting = yield* running(ref)
   while (waiting.length > 0) {
     const outcomes = yield* Effect.forEach(waiting, workerCaughtUp, { concurrency: "unbounded" })
     waiting.forEach((worker, i) => outcomes[i] === "caught up" && done.add(worker))
+    yield* untilPlaced
     const workers = workersOf(registry, ref)
     const isLost = ({ key, range }: RegisteredWorker) => {
       const others = workers.filter((worker) => worker.key.source === key.source)

@@ -9,16 +9,18 @@ import * as Projection from "@sluice/core/Projection"
 import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
 import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
 import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as ProjectionWorker from "@sluice/core/ProjectionWorker"
 import * as Slice from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Source from "@sluice/core/Source"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Queue from "effect/Queue"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { after, Note, settle, start, storedPositions, test, write } from "./projectionKit.ts"
 
@@ -213,15 +215,76 @@ describe("Placement", () => {
       yield* write("a", "one")
       yield* Effect.forkScoped(Effect.provideService(start(projection), Placement.Placement, placement))
       yield* after(10_000)
-      for (const asked of [Effect.asVoid(ProjectionStatus.lag("notes")), ProjectionStatus.caughtUp("notes")]) {
-        assert.strictEqual(
-          (yield* Effect.flip<void, { readonly _tag: string }, never>(asked))._tag,
-          "ProjectionNotRunning"
-        )
-      }
+      assert.strictEqual((yield* Effect.flip(ProjectionStatus.lag("notes")))._tag, "ProjectionNotRunning")
+      const waiting = yield* Effect.forkChild(ProjectionStatus.caughtUp("notes"))
+      yield* after(60_000)
+      assert.isUndefined(waiting.pollUnsafe())
       yield* answer(4)
       assert.strictEqual(yield* ProjectionStatus.lag("notes"), 0)
-      yield* ProjectionStatus.caughtUp("notes")
+      yield* Fiber.join(waiting)
+    })
+  )
+
+  test(
+    "is waited for by whoever waits until a projection has caught up, until it has answered or the projection ends",
+    Effect.gen(function*() {
+      const { answer, placement } = makePlacement()
+      const { projection } = makeLives()
+      yield* write("a", "one")
+      const scope = yield* Effect.scope
+      const running = yield* Effect.forkIn(
+        Projection.run(projection).pipe(Effect.provideService(Placement.Placement, placement)),
+        scope
+      )
+      yield* settle
+      const early = yield* Effect.forkChild(ProjectionStatus.caughtUp("notes"))
+      yield* after(10_000)
+      const late = yield* Effect.forkChild(Effect.flip(ProjectionStatus.caughtUp("notes")))
+      yield* settle
+      assert.deepStrictEqual([early.pollUnsafe(), late.pollUnsafe()], [undefined, undefined])
+      yield* answer(4, 0, 1, 2, 3)
+      yield* Fiber.join(early)
+      assert.strictEqual(yield* ProjectionStatus.lag("notes"), 0)
+      yield* Fiber.interrupt(late)
+      yield* Fiber.interrupt(running)
+
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* Effect.forkScoped(
+          Effect.provideService(start(projection), Placement.Placement, makePlacement().placement)
+        )
+        yield* after(10_000)
+        const ending = yield* Effect.forkIn(Effect.flip(ProjectionStatus.caughtUp("notes")), scope)
+        yield* settle
+        return ending
+      })).pipe(
+        Effect.flatMap(Fiber.join),
+        Effect.map((error) => assert.instanceOf(error, ProjectionStatus.ProjectionNotRunning))
+      )
+    })
+  )
+
+  test(
+    "is followed again and again where its answer cannot be",
+    Effect.gen(function*() {
+      const { answer, placement } = makePlacement()
+      const { projection, since } = makeLives()
+      yield* Effect.forkScoped(Effect.provideService(start(projection), Placement.Placement, placement))
+      yield* after(10_000)
+      // somebody runs a worker by hand meanwhile
+      const other = yield* Scope.make()
+      const [range] = SliceRange.split(4)
+      yield* ProjectionWorker.start(ProjectionWorker.make(projection, range!)).pipe(Scope.provide(other))
+      yield* settle
+      since()
+      yield* answer(4, 0, 1)
+      const waiting = yield* Effect.forkChild(ProjectionStatus.caughtUp("notes"))
+      yield* after(5_000)
+      assert.deepStrictEqual([since(), waiting.pollUnsafe()], [[], undefined])
+      yield* Scope.close(other, Exit.void)
+      yield* after(30_000)
+      assert.deepStrictEqual(since(), ["0-255 ends", "0-255 begins", "256-511 begins"])
+      yield* Fiber.join(waiting)
+      assert.deepStrictEqual(yield* ranges, ["0-255", "256-511"])
     })
   )
 
@@ -245,6 +308,25 @@ describe("Placement", () => {
       assert.include(logged, "Runs projection 'notes': journal of note, exactly once, 4 workers, none of them here")
       assert.include(logged, "Projection 'notes' has 4 workers now, none of them here")
       assert.instanceOf(yield* Effect.flip(ProjectionStatus.lag("notes")), ProjectionStatus.ProjectionNotRunning)
+    }).pipe(Effect.provide(Layer.merge(Layer.fresh(MemoryStorage.layer), ProjectionRegistry.layer))))
+
+  it.effect("that takes its time is told of, and what it has the process run is once it has answered", () =>
+    Effect.gen(function*() {
+      const logged: Array<string> = []
+      const logger = Logger.make(({ message }) => void logged.push(String(message)))
+      const { answer, placement } = makePlacement()
+      const { projection } = makeLives()
+      yield* Effect.gen(function*() {
+        yield* Effect.forkScoped(Effect.provideService(start(projection), Placement.Placement, placement))
+        yield* after(10_000)
+        assert.deepStrictEqual(logged, [
+          "Still waits to start: the placement has not said yet which of its workers run here"
+        ])
+        yield* answer(4, 1)
+        assert.deepStrictEqual(logged.slice(1), [
+          "Runs projection 'notes': journal of note, exactly once, 4 workers, 1 of them here, of slices 256-511, from the beginning"
+        ])
+      }).pipe(Effect.provide(Logger.layer([logger])))
     }).pipe(Effect.provide(Layer.merge(Layer.fresh(MemoryStorage.layer), ProjectionRegistry.layer))))
 
   it.effect("that ends or dies is told of, and asked again, while workers go on", () =>

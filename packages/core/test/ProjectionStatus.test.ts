@@ -25,6 +25,7 @@ it.effect("the lag counts what comes between the looks at the store and at the s
       workers: () => [worker as RegisteredWorker],
       readers: () => [],
       placed: () => [],
+      untilPlaced: () => Effect.void,
       place: () => Effect.die("nobody joins"),
       join: () => Effect.die("nobody joins"),
       replace: () => Effect.die("nobody joins")
@@ -46,6 +47,7 @@ it.effect("a name that nobody has is no projection without workers", () =>
       workers: () => [{ key } as RegisteredWorker],
       readers: () => [],
       placed: () => [],
+      untilPlaced: () => Effect.void,
       place: () => Effect.die("nobody joins"),
       join: () => Effect.die("nobody joins"),
       replace: () => Effect.die("nobody joins")

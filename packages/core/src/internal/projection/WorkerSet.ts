@@ -106,7 +106,10 @@ export class WorkerSet {
       const added = Array.from(wanted.values(), (range) => this.#make(range))
       const [before, after] = [old, added].map((members) => members.map(({ registered }) => registered))
       return Effect.uninterruptible(Effect.gen({ self: this }, function*() {
-        yield* this.#options.registry.replace(before!, after!)
+        yield* Effect.onError(
+          this.#options.registry.replace(before!, after!),
+          () => Effect.sync(() => added.forEach(({ driven: { monitor } }) => this.#monitors.delete(monitor)))
+        )
         this.#members = [...stay, ...added].toSorted((a, b) => a.driven.range.min - b.driven.range.min)
         for (const member of old) yield* this.#dismiss(member)
         if (this.#isReported) yield* reportOn(after!, before)

@@ -1,4 +1,3 @@
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -20,7 +19,7 @@ import { buildVersion } from "./buildVersion.ts"
 import { lookNow, watchCommands } from "./commands.ts"
 import { followFilter } from "./followFilter.ts"
 import { countOf as commandedCount, scaleByLag } from "./scaleByLag.ts"
-import { type NewTarget, type Target, targets } from "./targets.ts"
+import { again, type NewTarget, type Target, targets } from "./targets.ts"
 import type { Shared } from "./worker.ts"
 import { WorkerSet } from "./WorkerSet.ts"
 
@@ -154,29 +153,36 @@ const beginPlaced = Effect.fnUntraced(function*(
       const ranges = rangesOf(next)
       return Effect.forEach(opened, ({ set }) => set.change(ranges), { discard: true })
     })
-  const apply = (next: NewTarget) => Effect.ensuring(change(next), next.applied.open)
+  // Before the placement has answered, nobody knows whether the workers are another process's, which would be behind nothing here. It ends before its
+  // workers leave the registry
+  const isPlaced = yield* registry.place(name, projection.sources.map(({ provider }) => provider.key))
+  const apply = (next: NewTarget) => Effect.ensuring(Effect.andThen(change(next), isPlaced), next.applied.open)
   const begun = Effect.flatMap(Clock.monotonicTimeNanos, (now) => Effect.sync(() => void (changedAt = now)))
   const known = opened.map(({ known }) => known)
   const [first] = yield* Effect.all([Effect.timeoutOption(Queue.take(newest), placementPatience), ...known], {
     concurrency: "unbounded"
   })
   // where it takes longer, there are no workers until then
-  yield* Option.match(first, { onNone: () => change(target), onSome: apply })
-  if (target.assigned.size < target.workers) yield* begun
-  // Before the placement has answered, nobody knows whether the workers are another process's, which would be behind nothing here. It ends before its
-  // workers leave the registry
-  let isPlaced = false
-  const place = Effect.suspend(() => {
-    if (isPlaced) return Effect.void
-    isPlaced = true
-    return registry.place(name, projection.sources.map(({ provider }) => provider.key))
+  const waiting = Effect.logWarning(
+    "Still waits to start: the placement has not said yet which of its workers run here"
+  )
+  yield* Option.match(first, {
+    onNone: () => Effect.andThen(change(target), Effect.annotateLogs(waiting, { projection: name })),
+    onSome: apply
   })
-  if (Option.isSome(first)) yield* place
-  for (const { set, shared } of opened) {
-    yield* set.report
-    yield* Effect.forkScoped(set.announce(target.workers), { startImmediately: true })
-    yield* set.begin(shared, stopped)
-  }
+  if (target.assigned.size < target.workers) yield* begun
+  let isAnnounced = false
+  const announce = Effect.suspend(() => {
+    isAnnounced = true
+    return Effect.forEach(
+      opened,
+      ({ set }) => Effect.forkScoped(set.announce(target.workers), { startImmediately: true }),
+      { discard: true }
+    )
+  })
+  for (const { set } of opened) yield* set.report
+  if (Option.isSome(first)) yield* announce
+  for (const { set, shared } of opened) yield* set.begin(shared, stopped)
   yield* scaleByLag(projection, {
     newest: commands.newest,
     runsFirst: () => target.assigned.has(0),
@@ -184,19 +190,23 @@ const beginPlaced = Effect.fnUntraced(function*(
   })
   const follow = Effect.gen(function*() {
     const before = rangesOf(target)
-    const next = yield* Queue.take(newest)
-    yield* begun
-    yield* apply(next)
-    yield* place
+    let next = yield* Queue.take(newest)
+    const attempt = Effect.gen(function*() {
+      // there may be another answer since it was tried last
+      next = Option.getOrElse(yield* Queue.poll(newest), () => next)
+      yield* begun
+      yield* apply(next)
+    })
+    yield* attempt.pipe(
+      Effect.sandbox,
+      Effect.tapError((cause) => Effect.logError("Cannot change the workers of this process. Tries again", cause)),
+      Effect.retry(again)
+    )
     const after = rangesOf(next)
-    if (textOf(before) !== textOf(after)) yield* tell(name, next.workers, after)
+    if (!isAnnounced) yield* announce
+    else if (textOf(before) !== textOf(after)) yield* tell(name, next.workers, after)
   })
   yield* follow.pipe(
-    Effect.catchCause((cause) =>
-      Cause.hasInterruptsOnly(cause)
-        ? Effect.failCause(cause)
-        : Effect.logError("Cannot change the workers of this process", cause)
-    ),
     Effect.forever,
     Effect.annotateLogs({ projection: name }),
     Effect.forkScoped

@@ -7,8 +7,8 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Placement } from "../../Placement.ts"
 
-/** How soon a placement that has ended or died is asked again. */
-const again = Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("30 seconds")])
+/** @internal How soon a placement that has ended or died is asked again, and workers are changed again where that has failed. */
+export const again = Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("30 seconds")])
 
 /** @internal How many workers a projection has in all processes, and which of them run in this one. */
 export interface Target {
