@@ -393,6 +393,110 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a filtered
       )
     }))
 
+  /** A projection whose source prunes all that it may of its carts, and what its log says of what is gone then. */
+  const pruning = Effect.fnUntraced(function*(name: string) {
+    const { layer, lines } = Producer.logging()
+    const [there, here] = yield* Effect.all([makeStorage, makeStorage])
+    const port = yield* serve(Layer.provide(carts, Layer.succeedContext(there)))
+    const [id, other] = inSlice(2) as [string, string]
+    const projection = Projection.exactlyOnce(name, record)(remote(port))
+    yield* Effect.provide(run(projection, here), layer)
+    const update = (
+      change: (filter: EventFilter.EventFilter) => EventFilter.EventFilter,
+      history?: ConsumerFilter.HistoryPolicy
+    ) => Effect.provide(ConsumerFilter.update(projection, change, { by: "ada", history }), here)
+    // from here on numbers tell of each entity what was handled
+    yield* update(EventFilter.excludeEntityIds(other))
+    yield* Effect.provide(append(other, "a"), there)
+    yield* caughtUp(name)
+    return {
+      id,
+      update,
+      write: (text: string, ...tags: ReadonlyArray<string>) => Effect.provide(append(id, text, ...tags), there),
+      prune: (before = Timestamp.fromMillis(Date.now() + 1_000)) =>
+        Effect.provide(Journal.prune(Cart, { before }), there),
+      here: <A, E>(effect: Effect.Effect<A, E, Projection.Stores>) => Effect.provide(effect, here),
+      caughtUp: caughtUp(name),
+      found: Effect.provide(effectsOf(id), here),
+      said: () =>
+        lines.flatMap((line) => {
+          const [text] = /Events .*(?=\. Goes on)/.exec(line) ?? []
+          return text?.replace(` of 'Cart|${id}'`, "").replace(/[\d-]+T[\d:.]+Z/, "then") ?? []
+        })
+    }
+  })
+
+  it.effect("says nothing of what a change has given up that was deleted since, and of what else was that it may be", () =>
+    Effect.gen(function*() {
+      const name = "given-up"
+      const { caughtUp, found, here, prune, said, update, write } = yield* pruning(name)
+      yield* update(() => large)
+      for (const text of ["a", "b", "c"]) yield* write(text, "small")
+      yield* caughtUp
+      yield* here(ProjectionManagement.pause(name))
+      yield* update(EventFilter.includeTags("medium"), "none")
+      yield* write("d", "medium")
+      yield* prune()
+      yield* here(ProjectionManagement.resume(name))
+      yield* caughtUp
+      assert.deepStrictEqual(yield* found, ["4 d"])
+      assert.deepStrictEqual(said(), [])
+      for (const text of ["e", "f", "g"]) yield* write(text, "small")
+      yield* caughtUp
+      yield* prune()
+      yield* write("h", "medium")
+      yield* caughtUp
+      assert.deepStrictEqual(yield* found, ["4 d", "7 g", "8 h"])
+      assert.deepStrictEqual(said(), [
+        "Events 5 to 6 were left out by a filter, and deleted at the source before they were selected. " +
+        "Those of them that were written before then are given up in any case"
+      ])
+    }))
+
+  it.effect("names those events that are gone which it has not handled before a rewind", () =>
+    Effect.gen(function*() {
+      const name = "rewound-since"
+      const { caughtUp, found, here, id, prune, said, update, write } = yield* pruning(name)
+      for (const text of ["a", "b"]) yield* write(text)
+      yield* caughtUp
+      yield* update(EventFilter.excludeEntityIds(id))
+      for (const text of ["c", "d"]) yield* write(text)
+      yield* caughtUp
+      const { timestamp } = yield* write("e")
+      yield* caughtUp
+      yield* here(ProjectionManagement.rewind(name, { since: timestamp }))
+      yield* caughtUp
+      yield* update(EventFilter.without(EventFilter.excludeEntityIds(id)))
+      yield* prune(timestamp)
+      yield* write("f")
+      yield* caughtUp
+      assert.deepStrictEqual(yield* found, ["1 a", "2 b", "5 e", "6 f"])
+      assert.deepStrictEqual(said(), [
+        "Events 3 to 4 were left out by a filter, and deleted at the source before they were selected"
+      ])
+    }))
+
+  it.effect("says of events that were to come again after a rewind that they are gone", () =>
+    Effect.gen(function*() {
+      const name = "rewound-to-before"
+      const { caughtUp, found, here, id, prune, said, update, write } = yield* pruning(name)
+      yield* write("a")
+      const { timestamp } = yield* write("b")
+      for (const text of ["c", "d"]) yield* write(text)
+      yield* caughtUp
+      yield* update(EventFilter.excludeEntityIds(id))
+      yield* here(ProjectionManagement.rewind(name, { since: timestamp }))
+      yield* caughtUp
+      yield* prune()
+      yield* update(EventFilter.without(EventFilter.excludeEntityIds(id)))
+      yield* write("e")
+      yield* caughtUp
+      assert.deepStrictEqual(said(), [
+        "Events 1 to 3 were deleted at the source. " +
+        "Those of them that were written from then on were to come again after a rewind, and do not"
+      ])
+    }))
+
   it.effect("handles large events of entities that it had read, though not all of them can wait at once", () =>
     Effect.gen(function*() {
       const [there, here] = yield* Effect.all([makeStorage, makeStorage])

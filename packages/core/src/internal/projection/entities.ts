@@ -15,12 +15,3 @@ export const loadEntities = (
       store.sequenceNumbers(key, persistenceIds),
       (found) => reading.loaded(persistenceIds, found)
     )
-
-/** @internal What the source has deleted before it could be read is never handled. */
-export const logGone = (persistenceId: PersistenceId, from: number, next: number): Effect.Effect<void> =>
-  Effect.logWarning(
-    `Events ${from} to ${
-      next - 1
-    } of '${persistenceId}' were left out by a filter, and deleted at the source before they were selected. ` +
-      `Goes on with event ${next}`
-  )

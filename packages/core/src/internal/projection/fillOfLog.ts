@@ -7,11 +7,11 @@ import { make as sequenceNumber } from "../../SequenceNumber.ts"
 import { EventWithheld } from "../../Source.ts"
 import type { Timestamp } from "../../Timestamp.ts"
 import { deliver } from "./deliver.ts"
-import { logGone } from "./entities.ts"
 import { firstOf, inTime } from "./fetch.ts"
 import type { Held } from "./HeldBack.ts"
 import { lastBefore } from "./lastBefore.ts"
 import { type Repairing, untilRead } from "./repairs.ts"
+import { tellOfGone } from "./tellOfGone.ts"
 
 /**
  * @internal
@@ -108,18 +108,18 @@ const findMissing = Effect.fnUntraced(function*(
 })
 
 const get = (self: Repairing, first: Held, from: number, to: number): Effect.Effect<void, unknown, any> => {
-  const { givenUp = 0, reading } = self
+  const { givenUp, handling: { projection: { source: { provider } } }, reading } = self
   const { persistenceId, slice } = first
+  // it is forgotten once later events are stored
+  const rewound = reading.rewound(persistenceId, slice)
   let lastGivenUp = 0
   const goPast = Effect.fnUntraced(function*(from: number, to: number) {
     yield* untilRead(self, persistenceId, from - 1)
-    // what is given up, or was handled before a rewind, is not lost
-    const known = Math.max(lastGivenUp, reading.rewound(persistenceId, slice)?.last ?? 0)
-    if (to - 1 > known) yield* logGone(persistenceId, from, to)
+    yield* tellOfGone(provider, first, from, to, { givenUp, lastGivenUp, rewound })
     reading.complete({ persistenceId, sequenceNumber: sequenceNumber(to) })
   })
   const events = Stream.filter(shown(self, first, from), ({ sequenceNumber, timestamp }) => {
-    const isGivenUp = timestamp < givenUp
+    const isGivenUp = givenUp !== undefined && timestamp < givenUp
     if (isGivenUp) lastGivenUp = sequenceNumber
     return sequenceNumber <= to && !isGivenUp
   })
