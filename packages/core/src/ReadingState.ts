@@ -20,7 +20,7 @@ import { forgottenSince, isJumped, type Rewind, type StoredNumber } from "./Rewi
 import { make as sequenceNumber, type SequenceNumber } from "./SequenceNumber.ts"
 import type { Slice } from "./Slice.ts"
 import type { SliceRange } from "./SliceRange.ts"
-import type { Timestamp } from "./Timestamp.ts"
+import { make as timestamp, type Timestamp } from "./Timestamp.ts"
 
 /**
  * The verdict on an event by the sequence numbers of its entity:
@@ -169,6 +169,8 @@ export class ReadingState {
   readonly #storedPositions = new Map<Slice, number>()
   /** The slices in the mode per entity, and up to which position each was read in exact mode. */
   readonly #completeUpTo = new Map<Slice, number>()
+  /** The time of the event at that position; 0 if it is not known, or there is none. */
+  readonly #timeUpTo = new Map<Slice, number>()
   readonly #numbers = new EntityNumbers()
   readonly #rewinds = new Map<Slice, ReadonlyArray<Rewind>>()
   /** Of the slices that were rewound, up to which time each was read completely; undefined if it still is. */
@@ -190,7 +192,10 @@ export class ReadingState {
     this.#isStrict = options?.isStrict ?? true
     this.#cursor = new LogCursor(range, offsets)
     this.#handled = new LogCursor(range, offsets)
-    for (const [slice, { position }] of completeUpTo) this.#completeUpTo.set(slice, position)
+    for (const [slice, { position, timestamp }] of completeUpTo) {
+      this.#completeUpTo.set(slice, position)
+      this.#timeUpTo.set(slice, timestamp)
+    }
     let rewoundAt = 0
     for (const [slice, some] of rewinds ?? []) {
       this.#rewinds.set(slice, some)
@@ -221,6 +226,12 @@ export class ReadingState {
     return this.#completeUpTo.get(slice)
   }
 
+  /** From when on the events of a slice may not have been read, as far as that is known: those that are older were read in exact mode. */
+  completeBefore(slice: Slice): Timestamp {
+    const time = this.#timeUpTo.get(slice) ?? 0
+    return timestamp(time > 0 ? time + 1 : 0)
+  }
+
   /**
    * The verdict on an element. If it is accepted, it counts as read from now on. Only an event of a replay may be ahead
    * of its log. For any other element that is ahead, the source has lost the events between.
@@ -243,6 +254,7 @@ export class ReadingState {
       // the offset, as events that are older than the time to begin at are read, and never stored
       if (this.#cursor.offset(slice).position !== (this.#storedPositions.get(slice) ?? 0)) return "unsettled"
       this.#completeUpTo.set(slice, this.#cursor.position(slice))
+      this.#timeUpTo.set(slice, this.#cursor.timestamp(slice))
       this.#handled.setNext(slice, this.#cursor.next(slice))
     }
     const next = this.#cursor.next(slice) ?? from

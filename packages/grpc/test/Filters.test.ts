@@ -394,7 +394,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a filtered
     }))
 
   /** A projection whose source prunes all that it may of its carts, and what its log says of what is gone then. */
-  const pruning = Effect.fnUntraced(function*(name: string) {
+  const pruning = Effect.fnUntraced(function*(name: string, ...handled: ReadonlyArray<string>) {
     const { layer, lines } = Producer.logging()
     const [there, here] = yield* Effect.all([makeStorage, makeStorage])
     const port = yield* serve(Layer.provide(carts, Layer.succeedContext(there)))
@@ -405,6 +405,9 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a filtered
       change: (filter: EventFilter.EventFilter) => EventFilter.EventFilter,
       history?: ConsumerFilter.HistoryPolicy
     ) => Effect.provide(ConsumerFilter.update(projection, change, { by: "ada", history }), here)
+    const write = (text: string, ...tags: ReadonlyArray<string>) => Effect.provide(append(id, text, ...tags), there)
+    for (const text of handled) yield* write(text)
+    yield* caughtUp(name)
     // from here on numbers tell of each entity what was handled
     yield* update(EventFilter.excludeEntityIds(other))
     yield* Effect.provide(append(other, "a"), there)
@@ -412,7 +415,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a filtered
     return {
       id,
       update,
-      write: (text: string, ...tags: ReadonlyArray<string>) => Effect.provide(append(id, text, ...tags), there),
+      write,
       prune: (before = Timestamp.fromMillis(Date.now() + 1_000)) =>
         Effect.provide(Journal.prune(Cart, { before }), there),
       here: <A, E>(effect: Effect.Effect<A, E, Projection.Stores>) => Effect.provide(effect, here),
@@ -449,7 +452,41 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a filtered
       assert.deepStrictEqual(yield* found, ["4 d", "7 g", "8 h"])
       assert.deepStrictEqual(said(), [
         "Events 5 to 6 were left out by a filter, and deleted at the source before they were selected. " +
-        "Those of them that were written before then are given up in any case"
+        "Those of them that were written before then are no loss: they had been handled, or given up"
+      ])
+    }))
+
+  it.effect("says nothing of what it had handled before anything was left out", () =>
+    Effect.gen(function*() {
+      const { caughtUp, found, id, prune, said, update, write } = yield* pruning("handled-before", "a", "b", "c")
+      yield* update(EventFilter.excludeEntityIds(id))
+      yield* write("d")
+      yield* caughtUp
+      yield* prune()
+      yield* update(EventFilter.without(EventFilter.excludeEntityIds(id)))
+      yield* write("e")
+      yield* caughtUp
+      assert.deepStrictEqual(yield* found, ["1 a", "2 b", "3 c", "4 d", "5 e"])
+      assert.deepStrictEqual(said(), [])
+    }))
+
+  it.effect("says of events that were deleted together, with the one before the next, that some of them are gone", () =>
+    Effect.gen(function*() {
+      const name = "all-before"
+      const { caughtUp, found, here, id, prune, said, update, write } = yield* pruning(name, "a")
+      yield* update(EventFilter.excludeEntityIds(id))
+      for (const text of ["b", "c"]) yield* write(text)
+      yield* caughtUp
+      yield* here(ProjectionManagement.pause(name))
+      yield* update(EventFilter.without(EventFilter.excludeEntityIds(id)))
+      yield* write("d")
+      yield* prune()
+      yield* here(ProjectionManagement.resume(name))
+      yield* caughtUp
+      assert.deepStrictEqual(yield* found, ["1 a", "4 d"])
+      assert.deepStrictEqual(said(), [
+        "Events 1 to 3 were left out by a filter, and deleted at the source before they were selected. " +
+        "Those of them that were written before then are no loss: they had been handled, or given up"
       ])
     }))
 
@@ -479,7 +516,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a projection of a filtered
   it.effect("says of events that were to come again after a rewind that they are gone", () =>
     Effect.gen(function*() {
       const name = "rewound-to-before"
-      const { caughtUp, found, here, id, prune, said, update, write } = yield* pruning(name)
+      const { caughtUp, here, id, prune, said, update, write } = yield* pruning(name)
       yield* write("a")
       const { timestamp } = yield* write("b")
       for (const text of ["c", "d"]) yield* write(text)

@@ -65,7 +65,7 @@ export class EntityNumbers {
 
   /**
    * The stored numbers of the entities were loaded. Entities that were not found have none. Higher ones may have become known meanwhile. Those that
-   * were stored before a revision may be older than a rewind. Those of entities that are still needed are not forgotten.
+   * were stored before a revision may be older than a rewind. Those of entities that are still needed, or have an event in hand, are not forgotten.
    */
   loaded(
     persistenceIds: ReadonlyArray<PersistenceId>,
@@ -74,11 +74,10 @@ export class EntityNumbers {
     needed?: { readonly has: (persistenceId: PersistenceId) => boolean }
   ): void {
     if (this.#known.size + this.#old.size + persistenceIds.length > maxEntities) {
-      for (const persistenceId of this.#known.keys()) {
-        if (needed?.has(persistenceId) !== true) this.#known.delete(persistenceId)
-      }
-      for (const persistenceId of this.#old.keys()) {
-        if (needed?.has(persistenceId) !== true) this.#old.delete(persistenceId)
+      for (const numbers of [this.#known, this.#old]) {
+        for (const persistenceId of numbers.keys()) {
+          if (needed?.has(persistenceId) !== true && !this.#inFlight.has(persistenceId)) numbers.delete(persistenceId)
+        }
       }
     }
     for (const persistenceId of persistenceIds) {
@@ -89,8 +88,8 @@ export class EntityNumbers {
   }
 
   handled(slice: Slice, { persistenceId, sequenceNumber }: Place): void {
-    // what was handled when it was replayed comes once more in its turn
-    if (sequenceNumber <= (this.#known.get(persistenceId) ?? 0)) return
+    // what was handled when it was replayed comes once more in its turn: nothing of its entity may be in hand then
+    if (!this.#inFlight.has(persistenceId) || sequenceNumber <= (this.#known.get(persistenceId) ?? 0)) return
     let ahead = this.#ahead.get(slice)
     if (ahead === undefined) this.#ahead.set(slice, ahead = new Map())
     const { first = sequenceNumber, last = 0 } = ahead.get(persistenceId) ?? {}

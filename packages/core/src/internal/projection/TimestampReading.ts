@@ -78,6 +78,10 @@ export class TimestampReading implements Reading {
     return 0
   }
 
+  completeBefore(slice: Slice): Timestamp {
+    return this.#since.get(slice)! as Timestamp
+  }
+
   judge(element: Element<unknown>): Verdict {
     // such a source leaves out no positions
     if (element._tag === "Skipped") return "duplicate"

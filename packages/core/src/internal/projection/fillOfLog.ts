@@ -5,7 +5,7 @@ import type { EncodedEnvelope } from "../../Envelope.ts"
 import type { Rewound } from "../../ReadingState.ts"
 import { make as sequenceNumber } from "../../SequenceNumber.ts"
 import { EventWithheld } from "../../Source.ts"
-import type { Timestamp } from "../../Timestamp.ts"
+import { make as timestamp, type Timestamp } from "../../Timestamp.ts"
 import { deliver } from "./deliver.ts"
 import { firstOf, inTime } from "./fetch.ts"
 import type { Held } from "./HeldBack.ts"
@@ -99,6 +99,8 @@ const findMissing = Effect.fnUntraced(function*(
   // one that is not there is gone, or is hidden
   const predecessor = (yield* firstOf(provider, persistenceId, number - 1)) ??
     (yield* Stream.runCollect(shown(self, first, number - 1)))[0]
+  // whether those that are gone were read is told by when they were deleted
+  if (predecessor === undefined) return 1
   if (reading.proves(slice, predecessor)) return number
   if (number <= few) return 1
   const oldest = yield* firstOf(provider, persistenceId, 1)
@@ -112,10 +114,11 @@ const get = (self: Repairing, first: Held, from: number, to: number): Effect.Eff
   const { persistenceId, slice } = first
   // it is forgotten once later events are stored
   const rewound = reading.rewound(persistenceId, slice)
+  const settled = timestamp(Math.max(givenUp ?? 0, reading.completeBefore(slice)))
   let lastGivenUp = 0
   const goPast = Effect.fnUntraced(function*(from: number, to: number) {
     yield* untilRead(self, persistenceId, from - 1)
-    yield* tellOfGone(provider, first, from, to, { givenUp, lastGivenUp, rewound })
+    yield* tellOfGone(provider, first, from, to, { lastGivenUp, rewound, settled })
     reading.complete({ persistenceId, sequenceNumber: sequenceNumber(to) })
   })
   const events = Stream.filter(shown(self, first, from), ({ sequenceNumber, timestamp }) => {

@@ -10,8 +10,8 @@ import { orTimeout } from "./fetch.ts"
 
 /** What is known of events that are missing, beside that the source does not have them. */
 interface Known {
-  /** What is older than this was given up by a change of the filter; undefined if nothing was. */
-  readonly givenUp: Timestamp | undefined
+  /** What is older than this was given up by a change of the filter, or handled. */
+  readonly settled: Timestamp
   /** The last one that was seen to be as old; 0 if none was. */
   readonly lastGivenUp: number
   /** Up to which one they had been handled before a rewind. */
@@ -28,7 +28,7 @@ export const tellOfGone = Effect.fnUntraced(function*<E, R>(
   { persistenceId, slice }: Pick<Place, "persistenceId" | "slice">,
   from: number,
   next: number,
-  { givenUp, lastGivenUp, rewound }: Known
+  { lastGivenUp, rewound, settled }: Known
 ) {
   const last = next - 1
   let first = Math.max(from, lastGivenUp + 1)
@@ -50,9 +50,14 @@ export const tellOfGone = Effect.fnUntraced(function*<E, R>(
   }
   if (first > last) return
   const leftOut = "were left out by a filter, and deleted at the source before they were selected"
-  if (givenUp === undefined) return yield* tell(last, leftOut)
-  if (yield* isDeletedSince(provider, slice, givenUp)) {
-    yield* tell(last, `${leftOut}. Those of them that were written before ${format(givenUp)} are given up in any case`)
+  if (settled === 0) return yield* tell(last, leftOut)
+  if (yield* isDeletedSince(provider, slice, settled)) {
+    yield* tell(
+      last,
+      `${leftOut}. Those of them that were written before ${
+        format(settled)
+      } are no loss: they had been handled, or given up`
+    )
   }
 })
 
