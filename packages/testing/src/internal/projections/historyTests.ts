@@ -224,6 +224,26 @@ export const historyTests = (it: It<Journal.Journal | Projection.Stores>): void 
           }).pipe(whileRunning(projection))
         }))
 
+      it.effect("is given up by what an event of it says, and comes in full before one that says otherwise", () =>
+        Effect.gen(function*() {
+          const type = fresh("past")
+          const name = freshName()
+          const handled: Array<string> = []
+          const projection = filtered(type, EventFilter.excludeAll).pipe(
+            make(name, (envelope) => Effect.sync(() => void handled.push(placeOf(envelope))))
+          )
+          yield* Effect.gen(function*() {
+            for (const tag of ["large", "small", "large", "small", "large"]) {
+              yield* Journal.append(type, { id: "a", events: ["event"], tags: [tag] })
+            }
+            yield* caughtUp(name)
+            yield* ConsumerFilter.update(projection, EventFilter.includeTags("large"), none)
+            yield* ConsumerFilter.update(projection, EventFilter.includeEntityIds("a"), now)
+            yield* complete(projection)
+            assert.deepStrictEqual(handled, [1, 2, 3, 4].map((number) => `a ${number}`))
+          }).pipe(whileRunning(projection))
+        }))
+
       it.effect("is given up by the last of several changes, and does not come when all of it is looked through", () =>
         Effect.gen(function*() {
           const type = fresh("past")

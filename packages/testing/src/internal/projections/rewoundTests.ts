@@ -286,9 +286,41 @@ export const rewoundTests = (it: It<Journal.Journal | Projection.Stores>): void 
           /** For each entity, the first number that comes again. */
           const undoing = (firsts: ReadonlyMap<string, number>) =>
             Effect.forEach(firsts, ([id, first]) => append(effects.type, id, [`${-first}`]), { discard: true })
-          /** Whom the filter includes. */
-          let included = ids
-          const places: Array<Place & { readonly firsts: ReadonlyMap<string, number> }> = []
+          /** Whom each version of the filter includes, and the newest one. */
+          const versions: Array<ReadonlyArray<string>> = [ids]
+          let included: ReadonlyArray<string> = ids
+          const change = Effect.fnUntraced(function*(
+            history: ConsumerFilter.HistoryPolicy,
+            next: ReadonlyArray<string>,
+            update: Effect.Effect<ConsumerFilter.FilterVersion, unknown, Projection.Stores>
+          ) {
+            if (history === "none") yield* caughtUp(name)
+            const before = included
+            included = next
+            const { version } = yield* update
+            versions[version - 1] = included
+            if (history !== "none") return
+            for (const [id, events] of written) {
+              if (!included.includes(id) || before.includes(id)) continue
+              const done = new Set(yield* doneOf(id))
+              events.forEach((_, i) => done.has(i + 1) || gone.get(id)!.add(i + 1))
+            }
+          })
+          /** Deletes what is older than a time, but for the newest event of each entity. */
+          const prune = Effect.fnUntraced(function*(before: Timestamp.Timestamp) {
+            yield* complete(projection)
+            for (const id of ids) {
+              const events = yield* Stream.runCollect(Journal.read(type, id))
+              const done = new Set(yield* doneOf(id))
+              for (const { sequenceNumber, timestamp } of events.slice(0, -1)) {
+                if (timestamp < before && !done.has(sequenceNumber)) gone.get(id)!.add(sequenceNumber)
+              }
+            }
+            yield* Journal.prune(type, { before })
+            // nobody gets back to before that
+            places = places.filter(({ since }) => since >= before)
+          })
+          let places: ReadonlyArray<Place & { readonly firsts: ReadonlyMap<string, number> }> = []
           const outer = yield* Effect.scope
           const start = Effect.gen(function*() {
             const scope = yield* Scope.fork(outer)
@@ -297,37 +329,32 @@ export const rewoundTests = (it: It<Journal.Journal | Projection.Stores>): void 
           })
           let running = yield* start
           for (let step = 0; step < 50; step++) {
-            const what = yield* below(rewinds === "some" ? 13 : 11)
+            const what = yield* below(rewinds === "some" ? 16 : 14)
             const id = ids[yield* below(ids.length)]!
-            const some = () =>
-              Effect.map(Effect.forEach(ids, () => below(2)), (picked) => {
-                included = ids.filter((_, i) => picked[i] === 1)
-                return included
-              })
+            const history = (["nextEvent", "nextEvent", "now", "none"] as const)[yield* below(4)]!
             if (what < 4) yield* write(id, 1 + (yield* below(5)))
-            else if (what < 6) yield* ConsumerFilter.update(projection, only(...yield* some()), ada)
-            else if (what < 7) {
-              yield* ConsumerFilter.update(projection, only(...yield* some()), { ...ada, history: "now" })
-            } else if (what < 8) {
-              yield* caughtUp(name)
-              const before = included
-              yield* ConsumerFilter.update(projection, only(...yield* some()), { ...ada, history: "none" })
-              for (const [id, events] of written) {
-                if (!included.includes(id) || before.includes(id)) continue
-                const done = new Set(yield* doneOf(id))
-                events.forEach((_, i) => done.has(i + 1) || gone.get(id)!.add(i + 1))
-              }
+            else if (what < 8) {
+              const picked = yield* Effect.forEach(ids, () => below(2))
+              const next = ids.filter((_, i) => picked[i] === 1)
+              yield* change(history, next, ConsumerFilter.update(projection, only(...next), { ...ada, history }))
             } else if (what < 9) {
+              const version = 1 + (yield* below(versions.length))
+              const rollBack = ConsumerFilter.rollBack(projection, version, { ...ada, history })
+              yield* change(history, versions[version - 1] ?? ids, rollBack)
+            } else if (what < 11) {
               yield* Scope.close(running, Exit.void)
               running = yield* start
-            } else if (what < 11) {
+            } else if (what < 13) {
               yield* caughtUp(name)
               const offsets = yield* startOf(projection)
               const firsts = new Map(ids.map((id) => [id, (written.get(id)?.length ?? 0) + 1]))
               // several that were written at once to another slice run ahead of the clock
               yield* laterThan(newest)
               const { timestamp: since } = yield* write(id, 1)
-              places.push({ since, start: offsets, firsts })
+              places = [...places, { since, start: offsets, firsts }]
+            } else if (what < 14) {
+              const place = places[yield* below(places.length + 1)]
+              yield* prune(place?.since ?? Timestamp.make(newest + 1))
             } else if (places.length > 0) {
               const place = places[yield* below(places.length)]!
               // so that it leads back in all slices
