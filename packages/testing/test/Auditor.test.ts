@@ -11,12 +11,16 @@ import {
   Journal,
   Offset,
   OffsetStore,
+  Position,
   Projection,
   ProjectionManagement,
   RecoveryStrategy,
+  SequenceNumber,
+  Slice,
   SliceRange,
   Source,
-  StateType
+  StateType,
+  Timestamp
 } from "@sluice/core"
 import { Auditor, SimulatedDatabase, Simulation } from "@sluice/testing"
 import * as Cause from "effect/Cause"
@@ -27,8 +31,17 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { Audit } from "../src/internal/simulation/Audit.ts"
 
 const Note = EntityType.make("note", { codec: EventCodec.string })
+
+const stored = (revision: number, offsets: Offset.Offsets) => ({
+  revision,
+  offsets,
+  journal: "j",
+  completeUpTo: new Map(),
+  rewinds: new Map()
+})
 
 /** What does not hold where a storage is changed, or undefined. */
 const violated = (
@@ -360,6 +373,49 @@ describe("the auditor", () => {
       { seed: 7 }
     )
     assert.deepStrictEqual(exit, Exit.succeed([false, true, false, true]))
+  })
+
+  it("knows what was jumped over for a worker that stands on what was stored before the next rewind", () => {
+    const persistenceId = EntityType.persistenceId(Note, "a")
+    const slice = Slice.ofPersistenceId(persistenceId)
+    const [first, second] = [1, 2].map((n) =>
+      Envelope.encoded({
+        persistenceId,
+        sequenceNumber: SequenceNumber.make(n),
+        slice,
+        position: Position.make(n),
+        timestamp: Timestamp.make(n)
+      }, EventCodec.string.encodeUnsafe("text"))
+    )
+    const violated: Array<string> = []
+    const left = [first!, second!]
+    const audit = new Audit((name) => void violated.push(name), () => left.splice(0), () => 0)
+    const key = { projection: "notes", source: "journal:note" }
+    audit.watch({
+      projection: "notes",
+      key,
+      origin: key.source,
+      delivery: "AtLeastOnce",
+      isParallel: false,
+      isFlow: false,
+      recovery: { poison: "stop", retries: 0 },
+      isLeftOut: () => false
+    })
+    const offsets = new Map([[slice, Offset.make(1, 1)]])
+    audit.rewound("notes", stored(0, Offset.none), offsets)
+    const worker = {}
+    audit.observe({ _tag: "Loaded", key, stored: stored(1, offsets), worker })
+    // about to be committed
+    audit.rewound("notes", stored(1, offsets), Offset.none)
+    const event = { ...second!, event: "text" } as unknown as Envelope.Envelope<unknown>
+    audit.handles("notes", worker, event)
+    audit.handled("notes", worker, 1, event, () => 1)
+    assert.deepStrictEqual(violated, [])
+    // what begins after that has it yet to handle
+    audit.observe({ _tag: "Loaded", key, stored: stored(2, Offset.none), worker })
+    audit.handles("notes", worker, event)
+    audit.handled("notes", worker, 2, event, () => 2)
+    assert.include(violated, "nothing is passed over")
   })
 
   it("says why a worker has stopped, as does the trace", () => {

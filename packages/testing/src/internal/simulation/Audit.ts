@@ -100,6 +100,8 @@ interface Projection extends Watched {
   leftBehind: Positions
   /** The revision before that: an at-least-once worker that stands on it may still be at such an event. */
   leftBehindAt: number
+  /** What was left behind until a rewind, by the revision before that: for workers that stand on it still, as long as they are at such an event. */
+  readonly leftBehindBefore: Map<number, Positions>
   givenUp: ReadonlyArray<GivenUp>
   /** What the source has left out until its entity is replayed, and the slices that it has done so in. */
   deferred: Positions
@@ -168,6 +170,7 @@ export class Audit {
       leftOut: new Positions(),
       leftBehind: new Positions(),
       leftBehindAt: -1,
+      leftBehindBefore: new Map(),
       givenUp: [],
       deferred: new Positions(),
       perEntity: new Set(),
@@ -414,6 +417,8 @@ export class Audit {
     }
     this.#keep(projection, revision, isBehind)
     projection.deferred = projection.deferred.filter(isBehind)
+    // a transaction that was not committed is tried again
+    if (!projection.leftBehindBefore.has(revision)) projection.leftBehindBefore.set(revision, projection.leftBehind)
     projection.leftBehind = projection.leftBehind.filter(isBehind)
     projection.givenUp = projection.givenUp.map((one) => ({ ...one, positions: one.positions.filter(isBehind) }))
     this.#leaveBehind(projection, revision, (event) => isAhead(offsets, event) && !isAhead(to, event))
@@ -620,14 +625,16 @@ export class Audit {
     return this.#truths.get(projection.origin)!.between(slice, 0, to).filter((event) =>
       done?.handled.has(slice, event.position!) !== true && done?.aside.has(slice, event.position!) !== true &&
       done?.lost.has(slice, event.position!) !== true && done?.skipped.has(slice, event.position!) !== true &&
-      !this.#isLeftOut(projection, slice, event.position!) &&
+      !this.#isLeftOut(projection, revision, slice, event.position!) &&
       !this.#mayBeGivenUp(projection, event)
     )
   }
 
   /** Whether an event is left out on purpose: it is not selected, or was skipped, as it had failed often enough for that. */
-  #isLeftOut(projection: Projection, slice: Slice, position: number): boolean {
-    return projection.leftOut.has(slice, position) || projection.leftBehind.has(slice, position) ||
+  #isLeftOut(projection: Projection, revision: number | undefined, slice: Slice, position: number): boolean {
+    const wasLeftBehind = revision !== undefined &&
+      projection.leftBehindBefore.get(revision)?.has(slice, position) === true
+    return projection.leftOut.has(slice, position) || wasLeftBehind || projection.leftBehind.has(slice, position) ||
       projection.isLeftOut(slice, position) ||
       projection.recovery.poison === "skip" && this.#hasFailed(projection, slice, position)
   }
