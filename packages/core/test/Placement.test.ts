@@ -355,6 +355,37 @@ describe("Placement", () => {
       assert.deepStrictEqual(since(), ["0-255 begins"])
       assert.deepStrictEqual(yield* ranges, ["0-255"])
     }).pipe(Effect.provide(Layer.merge(Layer.fresh(MemoryStorage.layer), ProjectionRegistry.layer))))
+
+  it.effect("that fails now and then, and answers in between, is asked again as soon after the last failure as after the first", () =>
+    Effect.gen(function*() {
+      let asked = 0
+      const placement: Placement.Placement = {
+        assigned: () =>
+          Stream.suspend(() => {
+            asked++
+            const all = Stream.concat(
+              Stream.succeed(new Set([0])),
+              Stream.drain(Stream.fromEffect(Effect.sleep(10_000)))
+            )
+            // three failures in a row, and one every ten seconds thereafter
+            return asked <= 3 ? Stream.die("a bug") : Stream.concat(all, Stream.die("a bug"))
+          })
+      }
+      // it begins with the first answer
+      yield* Effect.forkScoped(Effect.provideService(start(makeLives().projection), Placement.Placement, placement))
+      yield* settle
+      yield* after(200 + 400 + 800)
+      assert.strictEqual(asked, 4)
+      for (let times = 5; times < 12; times++) {
+        yield* after(10_000)
+        assert.strictEqual(asked, times - 1)
+        yield* after(200)
+        assert.strictEqual(asked, times)
+      }
+    }).pipe(
+      Effect.provide(Layer.merge(Layer.fresh(MemoryStorage.layer), ProjectionRegistry.layer)),
+      Effect.provide(Logger.layer([]))
+    ))
 })
 
 /** Lets two processes share a storage: each has workers of its own. */

@@ -7,7 +7,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Placement } from "../../Placement.ts"
 
-/** @internal How soon a placement that has ended or died is asked again, and workers are changed again where that has failed. */
+/** @internal How soon a placement that has ended or died since its last answer is asked again, and workers are changed again where that has failed. */
 export const again = Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("30 seconds")])
 
 /** @internal How many workers a projection has in all processes, and which of them run in this one. */
@@ -55,18 +55,20 @@ export const targets = Effect.fnUntraced(function*(
           Effect.andThen(applied.await)
         )
       })
-    const asked = Stream.runForEach(assignedOf(projection, workers), answer).pipe(
-      Effect.andThen(Effect.die(new Error("It has ended"))),
-      Effect.sandbox,
-      Effect.tapError((cause) =>
-        Effect.annotateLogs(
-          Effect.logError("The placement does not say any more which of its workers run here. Asks it again", cause),
-          { projection }
-        )
+    const answers = Stream.concat(assignedOf(projection, workers), Stream.die(new Error("It has ended"))).pipe(
+      Stream.catchCause((cause) =>
+        Stream.fromEffect(
+          Effect.annotateLogs(
+            Effect.logError("The placement does not say any more which of its workers run here. Asks it again", cause),
+            { projection }
+          )
+        ).pipe(Stream.drain, Stream.concat(Stream.fail("asks again" as const)))
       ),
-      Effect.retry(again)
+      // of a stream, and so from the beginning after each answer
+      Stream.retry(again),
+      Stream.orDie
     )
-    yield* Effect.forkIn(asked, own)
+    yield* Effect.forkIn(Stream.runForEach(answers, answer), own)
   })
   yield* Effect.forkScoped(Stream.runForEach(counts, ask))
   return queue
