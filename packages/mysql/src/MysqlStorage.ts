@@ -58,15 +58,16 @@ const make = Effect.fnUntraced(function*(options: Options) {
     sessions: makeSessions(pool),
     beginTransaction: "START TRANSACTION"
   }).pipe(Effect.mapError(fromSqlError("connect")))
+  const server = yield* identify(database)
   // a user's query may change the database (`USE`), and another database may have tables of the same names
-  const qualified: Naming.Naming = { ...naming, schema: yield* databaseName(database) }
+  const qualified: Naming.Naming = { ...naming, schema: server.database }
   yield* Migrations.prepare({
     database,
     naming,
     migrations,
     exclusively: exclusively(database, naming),
     migrate: options.migrate,
-    where: `MySQL at ${addressOf(options)}`
+    where: `${server.product} at ${addressOf(options)}`
   })
   const db = Naming.tables(qualified)
   const identity = yield* Effect.mapError(JournalIdentity.get(database, db), fromSqlError("identify the journal"))
@@ -102,10 +103,17 @@ const make = Effect.fnUntraced(function*(options: Options) {
   return SqlStorage.make({ database, db, journal, signals, move: makeMove(database, qualified), transactionTimeout })
 })
 
-const databaseName = ({ sql }: Database.Database["Service"]): Effect.Effect<string, StorageError> =>
-  sql<{ name: string | null }>`SELECT DATABASE() AS name`.pipe(
+/** What the server is, and the database that the session is in. */
+const identify = (
+  { sql }: Database.Database["Service"]
+): Effect.Effect<{ readonly product: string; readonly database: string }, StorageError> =>
+  sql<{ name: string | null; version: string }>`SELECT DATABASE() AS name, VERSION() AS version`.pipe(
     Effect.mapError(fromSqlError("connect")),
-    Effect.flatMap(([row]) => row?.name ? Effect.succeed(row.name) : Effect.fail(noDatabase()))
+    Effect.flatMap(([row]) =>
+      row?.name
+        ? Effect.succeed({ product: row.version.includes("MariaDB") ? "MariaDB" : "MySQL", database: row.name })
+        : Effect.fail(noDatabase())
+    )
   )
 
 const noDatabase = (): StorageError =>
