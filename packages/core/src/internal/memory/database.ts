@@ -24,14 +24,22 @@ export class MemoryTable<V> {
     transaction.changesOf(this).set(key, row)
   }
 
-  entries(transaction: MemoryTransaction | undefined): ReadonlyArray<readonly [key: string, row: V]> {
-    const rows = new Map<string, V | undefined>(this.rows)
-    for (const [key, row] of transaction?.changesOf(this) ?? []) rows.set(key, row)
-    return [...rows].filter((entry): entry is [string, V] => entry[1] !== undefined)
+  /** Not a copy: what is set meanwhile, of rows that it has yet to come to, shows. */
+  *entries(transaction: MemoryTransaction | undefined): Generator<readonly [key: string, row: V], undefined> {
+    const changes = transaction?.changesOf(this)
+    for (const entry of this.rows) {
+      if (!changes?.has(entry[0])) yield entry
+      else {
+        const row = changes.get(entry[0])
+        if (row !== undefined) yield [entry[0], row]
+      }
+    }
+    for (const [key, row] of changes ?? []) if (row !== undefined && !this.rows.has(key)) yield [key, row]
   }
 
-  all(transaction: MemoryTransaction | undefined): ReadonlyArray<V> {
-    return this.entries(transaction).map(([, row]) => row)
+  all(transaction: MemoryTransaction | undefined): IteratorObject<V, undefined> {
+    const isChanged = transaction?.changes.has(this) === true
+    return isChanged ? this.entries(transaction).map(([, row]) => row) : this.rows.values()
   }
 }
 

@@ -33,7 +33,7 @@ export const makeMemoryDurableStateStore = (
   const committed = (entityType: string, range: SliceRange.SliceRange): Array<EncodedState> =>
     table.all(undefined).filter((state) =>
       PersistenceId.entityType(state.persistenceId) === entityType && SliceRange.contains(range, state.slice)
-    ).toSorted((a, b) => a.timestamp - b.timestamp || a.slice - b.slice)
+    ).toArray().toSorted((a, b) => a.timestamp - b.timestamp || a.slice - b.slice)
 
   return make(journal, {
     get: (persistenceId) => read((transaction) => Option.fromUndefinedOr(table.get(transaction, persistenceId))),

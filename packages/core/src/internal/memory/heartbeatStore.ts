@@ -89,6 +89,7 @@ export const makeMemoryHeartbeatStore = (
               now,
               storedRevision: sources.get(transaction, sourceKey(worker.key))?.revision
             }))
+            .toArray()
             .toSorted(compare)
         }))
   })

@@ -168,7 +168,7 @@ export const makeMemoryProjectionManagement = (
   }
 
   const skipsOf = (transaction: MemoryTransaction | undefined, key: OffsetKey) =>
-    skips.entries(transaction).filter(([, row]) => isOf(key)(row))
+    skips.entries(transaction).filter(([, row]) => isOf(key)(row)).toArray()
 
   const forgetSkips = (transaction: MemoryTransaction, key: OffsetKey) => {
     for (const [id] of skipsOf(transaction, key)) skips.set(transaction, id, undefined)
@@ -217,14 +217,14 @@ export const makeMemoryProjectionManagement = (
   }
 
   const sourcesOf = (transaction: MemoryTransaction | undefined, projection: string): ReadonlyArray<OffsetKey> =>
-    sources.all(transaction).map(({ key }) => key).filter((key) => key.projection === projection)
+    sources.all(transaction).map(({ key }) => key).filter((key) => key.projection === projection).toArray()
 
   const versionsOf = (
     transaction: MemoryTransaction | undefined,
     projection: string
   ): ReadonlyArray<StoredVersion> => {
     const of = versions.get(transaction, projection)?.of ?? projection
-    const found = versions.all(transaction).filter((version) => version.of === of)
+    const found = versions.all(transaction).filter((version) => version.of === of).toArray()
     const isKnown = found.length > 0 || commands.get(transaction, of) === undefined
     return isKnown
       ? found.toSorted((a, b) => a.version - b.version)
@@ -274,7 +274,7 @@ export const makeMemoryProjectionManagement = (
       isPaused: commandOf(transaction, projection).paused,
       phase: commandOf(transaction, projection).phase,
       hasDeadLetters: letters.all(transaction).some(isOf(key)),
-      journal: soleJournal(slices.all(transaction).filter(isOf(key))),
+      journal: soleJournal(slices.all(transaction).filter(isOf(key)).toArray()),
       slices: new Map(which.flatMap((slice): ReadonlyArray<readonly [Slice, SliceProgress]> => {
         const row = slices.get(transaction, sliceKey(key, slice))
         if (row === undefined) return []
@@ -288,7 +288,7 @@ export const makeMemoryProjectionManagement = (
           pastLag: past?.revision === revision ? pastLag(past, row) : 0
         }]]
       }))
-    })).toSorted((a, b) => a.source < b.source ? -1 : 1)
+    })).toArray().toSorted((a, b) => a.source < b.source ? -1 : 1)
 
   const discardAhead = (transaction: MemoryTransaction, key: OffsetKey) => {
     for (const [id, { envelope, ...row }] of letters.entries(transaction)) {
@@ -306,6 +306,7 @@ export const makeMemoryProjectionManagement = (
     read((transaction) =>
       letters.all(transaction)
         .filter((letter) => isOf(key)(letter) && (after === undefined || compareIds(letter.envelope, after) > 0))
+        .toArray()
         .toSorted((a, b) => compareIds(a.envelope, b.envelope))
         .slice(0, limit)
     )
@@ -515,7 +516,7 @@ export const makeMemoryProjectionManagement = (
         setPhase(transaction, now, { ...version, phase: "Dropped" }, "Drop", issue)
       })),
     list: read((transaction) =>
-      sources.all(transaction).map(({ key }) => key).toSorted((a, b) =>
+      sources.all(transaction).map(({ key }) => key).toArray().toSorted((a, b) =>
         a.projection < b.projection || a.projection === b.projection && a.source < b.source ? -1 : 1
       )
     ),
@@ -595,7 +596,7 @@ export const makeMemoryProjectionManagement = (
       ),
     letterCounts: (key) =>
       read((transaction) => {
-        const own = letters.all(transaction).filter(isOf(key))
+        const own = letters.all(transaction).filter(isOf(key)).toArray()
         const queued = own.filter(({ isQueued }) => isQueued).length
         const entities = new Set(own.map(({ envelope }) => envelope.persistenceId)).size
         return { entities, failed: own.length - queued, queued }

@@ -5,9 +5,6 @@ import { type Criteria, type EncodedSnapshot, SnapshotStore } from "../../Snapsh
 import type { Timestamp } from "../../Timestamp.ts"
 import { type MemoryDatabase, MemoryTable, type MemoryTransaction } from "./database.ts"
 
-const rowKey = ({ persistenceId, sequenceNumber }: Pick<EncodedSnapshot, "persistenceId" | "sequenceNumber">): string =>
-  JSON.stringify([persistenceId, sequenceNumber])
-
 const meets = (criteria: Criteria) => ({ sequenceNumber, timestamp }: EncodedSnapshot): boolean =>
   sequenceNumber >= (criteria.minSequenceNumber ?? 0) &&
   sequenceNumber <= (criteria.maxSequenceNumber ?? Infinity) &&
@@ -16,29 +13,24 @@ const meets = (criteria: Criteria) => ({ sequenceNumber, timestamp }: EncodedSna
 
 /** @internal */
 export const makeMemorySnapshotStore = ({ read, write }: MemoryDatabase): SnapshotStore["Service"] => {
-  const table = new MemoryTable<EncodedSnapshot>()
-  const newestFirst = (transaction: MemoryTransaction | undefined, persistenceId: PersistenceId, criteria: Criteria) =>
-    table.all(transaction)
-      .filter((snapshot) => snapshot.persistenceId === persistenceId && meets(criteria)(snapshot))
-      .toSorted((a, b) => b.sequenceNumber - a.sequenceNumber)
-  const newest = (transaction: MemoryTransaction | undefined, persistenceIds: ReadonlyArray<PersistenceId>) => {
-    const asked = new Set(persistenceIds)
-    const found = new Map<PersistenceId, EncodedSnapshot>()
-    for (const snapshot of table.all(transaction)) {
-      const { persistenceId, sequenceNumber } = snapshot
-      if (asked.has(persistenceId) && sequenceNumber >= (found.get(persistenceId)?.sequenceNumber ?? 0)) {
-        found.set(persistenceId, snapshot)
-      }
-    }
-    return Array.from(found.values())
-  }
+  /** Those of each entity, newest first. */
+  const table = new MemoryTable<ReadonlyArray<EncodedSnapshot>>()
+  const of = (transaction: MemoryTransaction | undefined, persistenceId: PersistenceId) =>
+    table.get(transaction, persistenceId) ?? []
+  const newest = (transaction: MemoryTransaction | undefined, persistenceIds: ReadonlyArray<PersistenceId>) =>
+    Array.from(new Set(persistenceIds)).flatMap((persistenceId) => of(transaction, persistenceId).slice(0, 1))
   return SnapshotStore.of({
     save: (snapshot) =>
       write((transaction, now) =>
-        Effect.sync(() => table.set(transaction, rowKey(snapshot), { ...snapshot, timestamp: now as Timestamp }))
+        Effect.sync(() => {
+          const { persistenceId, sequenceNumber } = snapshot
+          const others = of(transaction, persistenceId).filter((other) => other.sequenceNumber !== sequenceNumber)
+          const saved = [...others, { ...snapshot, timestamp: now as Timestamp }]
+          table.set(transaction, persistenceId, saved.toSorted((a, b) => b.sequenceNumber - a.sequenceNumber))
+        })
       ),
     load: (persistenceId, criteria) =>
-      read((transaction) => Option.fromUndefinedOr(newestFirst(transaction, persistenceId, criteria)[0])),
+      read((transaction) => Option.fromUndefinedOr(of(transaction, persistenceId).find(meets(criteria)))),
     newest: (persistenceIds) =>
       read((transaction) =>
         new Map(newest(transaction, persistenceIds).map((found) => [found.persistenceId, found.sequenceNumber]))
@@ -46,17 +38,13 @@ export const makeMemorySnapshotStore = ({ read, write }: MemoryDatabase): Snapsh
     loadNewest: (persistenceIds) => read((transaction) => newest(transaction, persistenceIds)),
     list: (persistenceId) =>
       read((transaction) =>
-        newestFirst(transaction, persistenceId, {}).map(({ sequenceNumber, timestamp }) => ({
-          sequenceNumber,
-          timestamp
-        }))
+        of(transaction, persistenceId).map(({ sequenceNumber, timestamp }) => ({ sequenceNumber, timestamp }))
       ),
     delete: (persistenceId, criteria) =>
       write((transaction) =>
         Effect.sync(() => {
-          for (const snapshot of newestFirst(transaction, persistenceId, criteria)) {
-            table.set(transaction, rowKey(snapshot), undefined)
-          }
+          const others = of(transaction, persistenceId).filter((snapshot) => !meets(criteria)(snapshot))
+          table.set(transaction, persistenceId, others.length > 0 ? others : undefined)
         })
       )
   })
