@@ -52,9 +52,9 @@ it.effect("however many projections wait for commands, a look asks for one numbe
     asked.names.length = 0
     told.length = 0
     yield* TestClock.adjust(1000)
-    assert.deepStrictEqual(asked, { numbers: 20, names: [] })
+    assert.deepStrictEqual(asked, { numbers: 5, names: [] })
     yield* management.setPaused("p7", true)
-    yield* TestClock.adjust(50)
+    yield* TestClock.adjust(200)
     assert.include(told, "p7 1")
     assert.deepStrictEqual(asked.names, [names])
   }).pipe(Effect.provide(memory)))
@@ -75,6 +75,19 @@ it.effect("one that joins later is told, whoever has left meanwhile, and nobody 
     asked.numbers = 0
     yield* TestClock.adjust(5000)
     assert.strictEqual(asked.numbers, 0)
+  }).pipe(Effect.provide(memory)))
+
+it.effect("while a source takes a filter, it is known between the looks what was commanded, where each takes as long as 140 ms", () =>
+  Effect.gen(function*() {
+    const management = yield* ProjectionManagement
+    const looks = new SharedLooks({ ...management, isShared: true, commanded: Effect.delay(management.commanded, 140) })
+    yield* looks.join({ projection: "a", isFiltered: true, seen: () => Effect.void })
+    yield* TestClock.adjust(140)
+    const clock = yield* Effect.clockWith(Effect.succeed)
+    for (let at = 0; at < 2_000; at += 10) {
+      assert.isTrue(looks.isKnown(clock), `${at}`)
+      yield* TestClock.adjust(10)
+    }
   }).pipe(Effect.provide(memory)))
 
 it.effect("looks are rarer where no source takes a filter", () =>

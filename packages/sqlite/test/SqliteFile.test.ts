@@ -24,6 +24,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
 import { sql } from "kysely"
 import { spawnSync } from "node:child_process"
 import * as Fs from "node:fs"
@@ -60,6 +61,36 @@ it.live("says in one line which file it is, and what became of the tables", () =
       `Storage is SQLite file '${filename}': tables of version n`,
       "Storage is SQLite in memory: tables created, of version n"
     ])
+  }))
+
+it.effect("looks for what others commit every 10 ms, and every 25 when there was nothing for a second", () =>
+  Effect.gen(function*() {
+    const filename = yield* temporaryFile
+    const storage = yield* Layer.build(SqliteStorage.layer({ filename }))
+    const other = yield* Effect.acquireRelease(
+      Effect.sync(() => new Sqlite(filename)),
+      (other) => Effect.sync(() => other.close())
+    )
+    other.exec("CREATE TABLE other (n)")
+    const changed = yield* Effect.provideContext(Journal.Journal.use((journal) => journal.changes("note")), storage)
+    let woken = 0
+    yield* changed.pipe(Effect.andThen(Effect.sync(() => woken++)), Effect.forever, Effect.forkScoped)
+    /** How many milliseconds it takes until a commit is noticed. */
+    const noticed = Effect.gen(function*() {
+      other.exec("INSERT INTO other VALUES (1)")
+      const before = woken
+      let waited = 0
+      for (; woken === before && waited < 1_000; waited++) yield* TestClock.adjust(1)
+      return waited
+    })
+    yield* TestClock.adjust(100)
+    yield* noticed
+    const busy = yield* Effect.forEach(Array.from({ length: 5 }), () => noticed)
+    assert.deepStrictEqual(busy, [10, 10, 10, 10, 10])
+    // the next look is the first that is later
+    yield* TestClock.adjust(1_000)
+    assert.strictEqual(yield* noticed, 25)
+    assert.strictEqual(yield* noticed, 10)
   }))
 
 it.live("keeps its events and its identity when it is opened again", () =>

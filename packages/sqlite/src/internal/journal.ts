@@ -14,7 +14,6 @@ import * as Database from "@sluice/sql/Database"
 import * as Clock from "effect/Clock"
 import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Options } from "../SqliteOptions.ts"
@@ -28,8 +27,12 @@ import type { FileSessions } from "./sessions.ts"
 /** Whether somebody else has the lock of the file. */
 const isLocked = ({ reason }: SqlError): boolean => reason._tag === "LockTimeoutError"
 
-/** How soon another process's commit is noticed. */
-const pollInterval = "10 millis"
+/** How soon another process's commit is noticed, in milliseconds: while there are some, and when it has been quiet. To be woken costs more than to look. */
+const soon = 10
+const later = 25
+
+/** After so many looks in vain it is quiet. */
+const looksInVain = 100
 
 /** @internal The journal on its connections: one that writes, and one that reads and watches what others write. */
 export const makeJournal: (
@@ -73,8 +76,10 @@ export const makeJournal: (
   // on the connection that writes, it changes only when another connection has committed
   const dataVersion = writer.prepare<[], number>("PRAGMA data_version").pluck()
   let version: number | undefined
+  let inVain = 0
   const tellOfOthers = (current: number | undefined): void => {
     if (current !== undefined && current === version) return
+    inVain = 0
     version = current
     signals.signalAll()
   }
@@ -106,7 +111,8 @@ export const makeJournal: (
       : Effect.logError(`'${path}' was moved, removed or replaced while it was open: nothing more is written`)
   })
   yield* Effect.andThen(signals.untilAwaited, Effect.andThen(lookAtFile, Effect.sync(lookForOthers))).pipe(
-    Effect.repeat(Schedule.spaced(pollInterval)),
+    Effect.andThen(Effect.suspend(() => Effect.sleep(inVain++ < looksInVain ? soon : later))),
+    Effect.forever,
     Effect.forkScoped
   )
 

@@ -11,8 +11,11 @@ import type { StorageError } from "../../StorageError.ts"
 /** How soon a command that was given in another process is noticed, in milliseconds. */
 const pollInterval = 1_000
 
-/** The same while a source takes a filter, which may be changed often. */
-const filteredInterval = 50
+/**
+ * The same while a source takes a filter. Such a change is waited for as long as {@link knownFor} anyway, and each look that is done in time keeps a
+ * worker from one of its own before it hands over the next event.
+ */
+const filteredInterval = 200
 
 /**
  * @internal
