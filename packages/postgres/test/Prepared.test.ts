@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { makeSharing, Prepared } from "../src/internal/Prepared.ts"
+import { Prepared, Sharing } from "../src/internal/Prepared.ts"
 
 const runOften = (prepared: Prepared, sql: string, values: ReadonlyArray<unknown> = [1]) =>
   Array.from({ length: 5 }, () => {
@@ -9,7 +9,7 @@ const runOften = (prepared: Prepared, sql: string, values: ReadonlyArray<unknown
   })
 
 it("a statement is prepared when it has succeeded three times, and one that fails is not", () => {
-  const prepared = new Prepared(makeSharing())
+  const prepared = new Prepared(new Sharing())
   assert.deepStrictEqual(runOften(prepared, "SELECT $1"), [false, false, false, true, true])
   for (let i = 0; i < 5; i++) assert.isUndefined(prepared.nameOf("SELECT missing", [1]))
   prepared.forget()
@@ -17,7 +17,7 @@ it("a statement is prepared when it has succeeded three times, and one that fail
 })
 
 it("a statement that joins tables with arrays is planned anew each time", () => {
-  const prepared = new Prepared(makeSharing())
+  const prepared = new Prepared(new Sharing())
   const isPrepared = (sql: string) => runOften(prepared, sql, [[1, 2]])[4]
   assert.isTrue(
     isPrepared("INSERT INTO t SELECT * FROM unnest($1::int[]) ON CONFLICT (n) DO UPDATE SET n = excluded.n")
@@ -29,31 +29,43 @@ it("a statement that joins tables with arrays is planned anew each time", () => 
 })
 
 it("no more statements are prepared than a session should keep", () => {
-  const prepared = new Prepared(makeSharing())
+  const prepared = new Prepared(new Sharing())
   const kept = Array.from({ length: 60 }, (_, i) => runOften(prepared, `SELECT $1, ${i}`)[4]).filter((is) => is)
   assert.strictEqual(kept.length, 50)
-  assert.isFalse(runOften(new Prepared(makeSharing()), `SELECT $1, ${"0".repeat(4_000)}`)[4])
+  assert.isFalse(runOften(new Prepared(new Sharing()), `SELECT $1, ${"0".repeat(4_000)}`)[4])
 })
 
-it("nothing is prepared any more where sessions do not keep it", () => {
-  const sharing = makeSharing()
+it("nothing is prepared for a minute where a session did not keep it, and for twice as long each time thereafter, for an hour at most", () => {
+  let now = 0
+  const sharing = new Sharing(() => now)
   const prepared = new Prepared(sharing)
   const constraint = Object.assign(new Error("twice"), { severity: "ERROR", code: "23505" })
   assert.strictEqual(prepared.errorOf("SELECT $1", constraint), constraint)
   for (const code of ["0A000", "42804"]) {
-    assert.deepInclude(prepared.errorOf("SELECT $1", Object.assign(new Error("changed"), { code })), {
+    assert.deepInclude(prepared.errorOf("SELECT $1, 2", Object.assign(new Error("changed"), { code })), {
       code: "ECONNABORTED"
     })
   }
   assert.isTrue(sharing.isKept)
-  assert.deepInclude(prepared.errorOf("SELECT $1", Object.assign(new Error("none"), { code: "26000" })), {
-    code: "ECONNABORTED"
+  const rests = Array.from({ length: 9 }, () => {
+    // what is under way on several connections fails at once
+    for (const one of [prepared, new Prepared(sharing)]) {
+      assert.deepInclude(one.errorOf("SELECT $1", Object.assign(new Error("none"), { code: "26000" })), {
+        code: "ECONNABORTED"
+      })
+    }
+    assert.deepStrictEqual(runOften(new Prepared(sharing), "SELECT $1"), [false, false, false, false, false])
+    const begun = now
+    while (!sharing.isKept) now += 30_000
+    // the same statement as well
+    assert.deepStrictEqual(runOften(new Prepared(sharing), "SELECT $1"), [false, false, false, true, true])
+    return (now - begun) / 60_000
   })
-  assert.deepStrictEqual(runOften(new Prepared(sharing), "SELECT $1"), [false, false, false, false, false])
+  assert.deepStrictEqual(rests, [1, 2, 4, 8, 16, 32, 60, 60, 60])
 })
 
 it("a statement that has failed after it was prepared is prepared on no connection any more", () => {
-  const sharing = makeSharing()
+  const sharing = new Sharing()
   const [one, other] = [new Prepared(sharing), new Prepared(sharing)]
   for (const prepared of [one, other]) runOften(prepared, "SELECT $1")
   const refused = Object.assign(new Error("no number"), { code: "22P02" })
@@ -67,6 +79,6 @@ it("a statement that has failed after it was prepared is prepared on no connecti
 })
 
 it("what may have done a part of its work before it fails is not prepared, as it must not be tried again", () => {
-  const prepared = new Prepared(makeSharing())
+  const prepared = new Prepared(new Sharing())
   assert.isFalse(runOften(prepared, "CALL pays($1)")[4])
 })

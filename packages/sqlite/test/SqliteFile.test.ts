@@ -73,14 +73,17 @@ it.effect("looks for what others commit every 10 ms, and every 25 when there was
     )
     other.exec("CREATE TABLE other (n)")
     const changed = yield* Effect.provideContext(Journal.Journal.use((journal) => journal.changes("note")), storage)
-    let woken = 0
-    yield* changed.pipe(Effect.andThen(Effect.sync(() => woken++)), Effect.forever, Effect.forkScoped)
+    const woken = { times: 0 }
+    yield* changed.pipe(Effect.andThen(Effect.sync(() => woken.times++)), Effect.forever, Effect.forkScoped)
     /** How many milliseconds it takes until a commit is noticed. */
     const noticed = Effect.gen(function*() {
       other.exec("INSERT INTO other VALUES (1)")
-      const before = woken
+      const before = woken.times
       let waited = 0
-      for (; woken === before && waited < 1_000; waited++) yield* TestClock.adjust(1)
+      while (woken.times === before && waited < 1_000) {
+        yield* TestClock.adjust(1)
+        waited++
+      }
       return waited
     })
     yield* TestClock.adjust(100)

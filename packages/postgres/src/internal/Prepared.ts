@@ -1,3 +1,4 @@
+import * as RealTime from "@sluice/sql/adapter/RealTime"
 import { statementName } from "./statementName.ts"
 
 /** So many statements, of at most such a length, are known of a connection, and prepared on it. */
@@ -8,7 +9,7 @@ const maxLength = 4_000
 /** How often a statement has succeeded on a connection before it is prepared there: most texts come once. */
 const often = 3
 
-/** So many statements may have failed after they were prepared. Where there are more, preparing them is of no use. */
+/** So many statements may have failed after they were prepared. Where there are more, preparing them is of no use for now. */
 const maxDoubtful = 200
 
 /**
@@ -21,16 +22,41 @@ const otherSession = /^(42P05|26000)$/
 /** What is known to do the same when it is tried again after it has failed: a procedure may have committed a part of what it does. */
 const isTriedAgain = /^\s*(select|insert|update|delete|merge|with|values)\b/i
 
-/** @internal What is common to the connections of a pool. */
-export interface Sharing {
-  /** Whether they keep what was prepared. */
-  isKept: boolean
-  /** The statements that have failed after they were prepared. */
-  readonly doubtful: Set<string>
-}
+/** For how long nothing is prepared once that was of no use, in milliseconds: twice as long each time, and never longer than the second. */
+const firstRest = 60_000
+const longestRest = 3_600_000
 
-/** @internal */
-export const makeSharing = (): Sharing => ({ isKept: true, doubtful: new Set() })
+/**
+ * @internal
+ * What is common to the connections of a pool. Whether its sessions keep what was prepared shows only when it is used: a user may have removed it once, or a
+ * pooler may give each transaction another session, where each attempt has a statement fail.
+ */
+export class Sharing {
+  /** The statements that have failed after they were prepared. */
+  readonly doubtful = new Set<string>()
+  readonly #now: () => number
+  #rest = firstRest
+  #restsUntil: number | undefined
+
+  constructor(now: () => number = RealTime.now) {
+    this.#now = now
+  }
+
+  /** Whether anything is prepared now. */
+  get isKept(): boolean {
+    if (this.#restsUntil !== undefined && this.#now() >= this.#restsUntil) this.#restsUntil = undefined
+    return this.#restsUntil === undefined
+  }
+
+  /** Nothing is prepared for a while. */
+  rest(): void {
+    // several statements that are under way fail at once
+    if (!this.isKept) return
+    this.#restsUntil = this.#now() + this.#rest
+    this.#rest = Math.min(2 * this.#rest, longestRest)
+    this.doubtful.clear()
+  }
+}
 
 /**
  * @internal
@@ -81,8 +107,10 @@ export class Prepared {
     // the driver could not send the values: it has closed what was prepared, and still believes to have it
     if (severity === undefined) this.#names.set(sql, undefined)
     if (typeof code !== "string" || !mayBeOutdated.test(code)) return error
-    this.#sharing.doubtful.add(sql)
-    if (otherSession.test(code) || this.#sharing.doubtful.size > maxDoubtful) this.#sharing.isKept = false
+    // that is the fault of the session, and not of the statement
+    if (otherSession.test(code)) this.#sharing.rest()
+    else this.#sharing.doubtful.add(sql)
+    if (this.#sharing.doubtful.size > maxDoubtful) this.#sharing.rest()
     return Object.assign(
       new Error(`what was prepared in the session does not fit any more: ${(error as Error).message}`, {
         cause: error

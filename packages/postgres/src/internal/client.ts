@@ -16,7 +16,7 @@ import { Begun, plain, type Query, Statement } from "./Begun.ts"
 import { isCursor, limit } from "./cursor.ts"
 import { budget, destroy, leave } from "./leave.ts"
 import { keepsSessions } from "./pooler.ts"
-import { makeSharing, Prepared, type Sharing } from "./Prepared.ts"
+import { Prepared, Sharing } from "./Prepared.ts"
 import { settingsOf, settle } from "./session.ts"
 
 /** @internal For how long a transaction may be idle, in milliseconds. */
@@ -117,7 +117,7 @@ export const configOf = (
     keepAlive: true,
     types,
     journal,
-    sharing: makeSharing(),
+    sharing: new Sharing(),
     settings: {
       ...settingsOf({
         statementTimeout,
