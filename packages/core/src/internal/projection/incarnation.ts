@@ -44,6 +44,7 @@ import { PassedOver } from "./PassedOver.ts"
 import { makeRepairs, type Repairs, room } from "./repairs.ts"
 import { resolveTimes } from "./resolveTimes.ts"
 import { scopedInTime } from "./scopedInTime.ts"
+import { headsIn } from "./SharedHeads.ts"
 import { knownFor } from "./SharedLooks.ts"
 import { startHandler } from "./startHandler.ts"
 import { TimestampReading } from "./TimestampReading.ts"
@@ -461,7 +462,7 @@ const watchHeads = ({ monitor, projection, range }: Options, tracker: OffsetTrac
         cause
       )
     })
-  return projection.source.provider.heads(range).pipe(
+  return headsIn(projection.source, range).pipe(
     goesOn ? identity : Effect.tapCause(sayOnce),
     Effect.sandbox,
     Effect.retry(headsRetry),

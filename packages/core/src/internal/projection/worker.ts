@@ -1,11 +1,10 @@
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Latch from "effect/Latch"
 import * as Random from "effect/Random"
-import { Journal, sourceKey as journalKey } from "../../Journal.ts"
 import type { OffsetStore } from "../../OffsetStore.ts"
 import { offsetKey, type SourceProjection } from "../../ProjectionDefinition.ts"
 import { CommandsLost, SourceFailed } from "../../ProjectionError.ts"
@@ -22,6 +21,7 @@ import { incarnation } from "./incarnation.ts"
 import type { Action, Event } from "./lifecycle.ts"
 import { type JournalChange, resetOffsets } from "./resetOffsets.ts"
 import { resolveTimes } from "./resolveTimes.ts"
+import { headsOf } from "./SharedHeads.ts"
 import type { WorkerMemory } from "./WorkerMemory.ts"
 import type { WorkerMonitor } from "./WorkerMonitor.ts"
 
@@ -79,8 +79,7 @@ export const registered = (driven: Driven, context: Context.Context<any>): Regis
       (heads) => Effect.sync(() => heads.size > 0 && monitor.begun())
     ),
     headsIn: heads,
-    // a journal tells the same to all who name its entity type
-    headsOf: key.source.startsWith(journalKey("")) ? Context.getOrUndefined(context, Journal) ?? provider : provider,
+    headsOf: headsOf(projection.source, context),
     stored: Effect.flatMap(
       store.load(key, range),
       ({ journal, offsets, revision }) =>
