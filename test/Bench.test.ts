@@ -18,12 +18,15 @@ it.live.each(
   [
     [main, ["--adapter", "oracle"], "not 'oracle'"],
     [main, ["append-1", "apend-32"], "'apend-32'"],
+    [main, ["--quickly"], "usage: npm run bench"],
+    [main, ["--runs", "1.5"], "whole number"],
     [main, ["vs-akka-append", "--adapter", "sqlite"], "on none of sqlite"],
     [report, [], "usage"],
     [report, ["/nowhere"], "nothing is written"],
     [report, [main], "nothing is written"],
     [hostile, ["--server", "oracle"], "not 'oracle'"],
-    [hostile, ["--only", "nothing"], "not 'nothing'"]
+    [hostile, ["--only", "nothing"], "not 'nothing'"],
+    [hostile, ["--nothing"], "usage: npm run test:hostile"]
   ] as const
 )(
   "refuses what it does not know, instead of measuring nothing: %s %s",
@@ -34,6 +37,15 @@ it.live.each(
     }),
   120_000
 )
+
+it.live("says how it is called, and which benchmarks there are", () =>
+  Effect.gen(function*() {
+    const said = yield* node(".", ...nodeArgs(main, "--help"))
+    for (const { name } of benches) assert.include(said, `  ${name}`)
+    for (const option of ["--quick", "--adapter", "--runs", "--seconds", "--scale", "--alone"]) {
+      assert.include(said, option)
+    }
+  }), 120_000)
 
 it("what a read model lacks is lost, and what it has too much or of what nobody has written is doubled", () => {
   const expected = new Map([["a", 3], ["b", 2], ["c", 1]])

@@ -9,13 +9,33 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Logger from "effect/Logger"
-import { parseArgs } from "node:util"
+import * as References from "effect/References"
+import { readArgs } from "../kit/readArgs.ts"
 import { refuse } from "../kit/refuse.ts"
 import { type Bench, type Line, type Size, sizes } from "./Bench.ts"
 import { benches } from "./benches.ts"
 import { type Adapter, adapters, start } from "./Target.ts"
 
-const { positionals, values } = parseArgs({
+/** What a name of a benchmark is followed by. */
+const noteOf = ({ adapters: own, notQuick, onlyByName }: Bench): string =>
+  [
+    ...(own.length === adapters.length ? [] : [own.join(", ")]),
+    ...(onlyByName ? ["only when it is named in full"] : notQuick ? ["in a quick run only when it is named"] : [])
+  ].join("; ")
+
+const help =
+  `A line of JSON on standard output for each benchmark and database; docs/performance.md says what it means. A name stands for all that begin with it.
+
+  --quick         3 short runs with a tenth of the events, instead of 5
+  --adapter NAME  ${adapters.join(", ")}; may be given several times
+  --runs, --seconds, --scale
+                  how many runs (${sizes.full.runs}; ${sizes.quick.runs} in a quick one), how long each is (${sizes.full.seconds}; ${sizes.quick.seconds}), and which part of the events it has (${sizes.full.scale}; ${sizes.quick.scale})
+  --alone         without the baseline, for a profile
+  --tiny          to see that everything works; its figures say nothing
+
+${benches.map((bench) => `  ${bench.name.padEnd(26)}${noteOf(bench)}`.trimEnd()).join("\n")}`
+
+const { positionals, values } = readArgs("bench", {
   allowPositionals: true,
   options: {
     quick: { type: "boolean", default: false },
@@ -26,7 +46,7 @@ const { positionals, values } = parseArgs({
     seconds: { type: "string" },
     scale: { type: "string" }
   }
-})
+}, help)
 
 for (const adapter of values.adapter) {
   if (!adapters.some((known) => known === adapter)) {
@@ -38,7 +58,7 @@ const more = (name: "runs" | "seconds" | "scale", preset: number): number => {
   const value = Number(values[name] ?? preset)
   return value > 0 && (name !== "runs" || Number.isInteger(value))
     ? value
-    : refuse(`--${name} takes a number above 0, not '${values[name]}'`)
+    : refuse(`--${name} takes a ${name === "runs" ? "whole " : ""}number above 0, not '${values[name]}'`)
 }
 
 const preset = values.tiny ? sizes.tiny : values.quick ? sizes.quick : sizes.full
@@ -98,6 +118,8 @@ const measure = Effect.gen(function*() {
     for (const adapter of bench.adapters.filter((_) => values.adapter.includes(_))) {
       const place = yield* placeOn(adapter)
       if (place === undefined) continue
+      // on standard error, as some take minutes until they have anything to say
+      console.error(`${bench.name} on ${adapter} …`)
       const exit = yield* Effect.exit(Effect.scoped(bench.run({ size, adapter, place })))
       if (Exit.isSuccess(exit)) {
         exit.value.forEach(print)
@@ -114,6 +136,7 @@ const measure = Effect.gen(function*() {
 const failures = await Effect.runPromise(
   measure.pipe(
     Effect.scoped,
+    Effect.provideService(References.MinimumLogLevel, "Warn"),
     // standard output is for the lines alone
     Effect.provide(Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)]))
   )

@@ -1,9 +1,9 @@
 /** `npm run test:chaos`: many kills, and what they did. */
 import * as Effect from "effect/Effect"
-import { parseArgs } from "node:util"
+import { readArgs } from "../kit/readArgs.ts"
 import { run } from "./Chaos.ts"
 
-const { values } = parseArgs({
+const { values } = readArgs("test:chaos", {
   options: {
     "consumer-kills": { type: "string", default: "50" },
     "producer-kills": { type: "string", default: "20" },

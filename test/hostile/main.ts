@@ -6,13 +6,13 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as References from "effect/References"
-import { parseArgs } from "node:util"
+import { readArgs } from "../kit/readArgs.ts"
 import { refuse } from "../kit/refuse.ts"
 import { moreEvents, type Outcome } from "./Scenario.ts"
 import * as scenarios from "./scenarios.ts"
 import * as Server from "./Server.ts"
 
-const { values } = parseArgs({
+const { values } = readArgs("test:hostile", {
   options: {
     server: { type: "string" },
     only: { type: "string", default: "" },

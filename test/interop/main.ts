@@ -1,6 +1,6 @@
 /** `npm run test:interop`: the real Akka Projection gRPC against our producer, our projections and our replicas. */
 import * as Effect from "effect/Effect"
-import { parseArgs } from "node:util"
+import { readArgs } from "../kit/readArgs.ts"
 import { refuse } from "../kit/refuse.ts"
 import type { Result } from "./jvm/Comparison.ts"
 import * as Crdts from "./jvm/Crdts.ts"
@@ -9,7 +9,7 @@ import * as Interop from "./jvm/Interop.ts"
 import * as Peer from "./jvm/Peer.ts"
 import * as Replicas from "./jvm/Replicas.ts"
 
-const { values } = parseArgs({
+const { values } = readArgs("test:interop", {
   options: {
     /** `to-akka`, `from-akka`, `crdts` or `replicas`; all by default. */
     only: { type: "string" },

@@ -2,10 +2,10 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as References from "effect/References"
-import { parseArgs } from "node:util"
+import { readArgs } from "../kit/readArgs.ts"
 import { run } from "./Storm.ts"
 
-const { values } = parseArgs({
+const { values } = readArgs("test:replicas", {
   options: {
     events: { type: "string", default: "100000" },
     entities: { type: "string", default: "2000" },

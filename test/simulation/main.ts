@@ -11,7 +11,7 @@
 import { Simulation } from "@sluice/testing"
 import type * as Arbitrary from "effect/Arbitrary"
 import type * as Effect from "effect/Effect"
-import { parseArgs } from "node:util"
+import { readArgs } from "../kit/readArgs.ts"
 import { refuse } from "../kit/refuse.ts"
 import * as automatic from "./automatic.ts"
 import * as entities from "./entities.ts"
@@ -23,7 +23,7 @@ import * as skips from "./skips.ts"
 import * as versions from "./versions.ts"
 import * as projections from "./workload.ts"
 
-const { values } = parseArgs({
+const { values } = readArgs("test:simulation", {
   options: {
     seeds: { type: "string", default: "1000" },
     from: { type: "string", default: "1" },
