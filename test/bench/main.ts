@@ -85,6 +85,11 @@ if (!chosen.some((bench) => bench.adapters.some((adapter) => values.adapter.incl
   refuse(`${chosen.map(({ name }) => name).join(", ")}: on none of ${values.adapter.join(", ")}`)
 }
 
+for (const bench of chosen) {
+  if (bench.adapters.some((adapter) => values.adapter.includes(adapter))) continue
+  console.error(`${bench.name} is left out: it is on ${bench.adapters.join(", ")} alone`)
+}
+
 /** More would be felt. */
 const mayBeBusy = 0.2
 
