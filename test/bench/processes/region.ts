@@ -70,12 +70,12 @@ const program = Effect.gen(function*() {
       runs.set(name, opened)
       await run(Effect.forEach(active, (id) => opened.client(id).Show(), { concurrency: 64, discard: true }))
     },
-    /** At a rate, to one entity after the other: when each command was sent, and when it was answered. */
-    live: async ({ ids, name, rate, seconds }: LiveOptions & { ids: ReadonlyArray<string> }) => {
+    /** At a rate, to one entity after the other, with numbers that go on from one: when each command was sent, and when it was answered. */
+    live: async ({ from, ids, name, rate, seconds }: LiveOptions & { from: number; ids: ReadonlyArray<string> }) => {
       const { client } = runs.get(name)!
       const answered = await pace(rate, seconds, async (n) => {
         const sent = now()
-        await run(client(ids[n % ids.length]!).Add(fields(n)))
+        await run(client(ids[n % ids.length]!).Add(fields(from + n)))
         return [sent, now()] as const
       })
       return answered
@@ -105,7 +105,7 @@ const program = Effect.gen(function*() {
     },
     /** How many events of the other region are applied. */
     count: async ({ name }: { name: string }) => runs.get(name)!.applied.length,
-    applied: async ({ name }: { name: string }) => runs.get(name)!.applied
+    applied: async ({ from = 0, name }: { from?: number; name: string }) => runs.get(name)!.applied.slice(from)
   })
   return yield* Effect.never
 })
