@@ -6,7 +6,7 @@ import * as Work from "./Work.ts"
 
 /** How long and how often to measure. */
 export interface Size {
-  /** Rounds, each of one run of ours and one of the baseline; one more that does not count comes first, where there are several. */
+  /** Rounds, each of one run of ours and one of the baseline; more that do not count come first, where there are several. */
   readonly runs: number
   /** Of a run that lasts for some time. */
   readonly seconds: number
@@ -67,19 +67,24 @@ export interface Naming {
   readonly bench: string
   readonly unit: string
   readonly better?: "higher" | "lower"
+  /**
+   * The rounds that come first and are not measured, one if not given, and none where there is only one round. Code that is run for each event by itself takes some ten
+   * thousand of them until all of it is compiled, and twice the processor until then.
+   */
+  readonly warmUp?: number
 }
 
 /** Runs both in turn, first the one and then the other first. */
 export const compare = Effect.fnUntraced(function*<E, R, E2, R2>(
   { adapter, size }: Setting,
-  { bench, better = "higher", unit }: Naming,
+  { bench, better = "higher", unit, ...naming }: Naming,
   ours: Effect.Effect<Sample, E, R>,
   byHand: Effect.Effect<Sample, E2, R2> | undefined
 ): Effect.fn.Return<Line, E | E2, R | R2> {
   const baseline = size.alone ? undefined : byHand
   const samples: Array<Measured> = []
   const others: Array<Measured> = []
-  const warmUp = size.runs > 1 ? 1 : 0
+  const warmUp = size.runs > 1 ? naming.warmUp ?? 1 : 0
   for (let round = 0; round < size.runs + warmUp; round++) {
     const sides = [
       Effect.map(Work.during(ours), ([sample, cores]) => void samples.push({ ...sample, cores })),

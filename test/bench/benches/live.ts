@@ -71,15 +71,15 @@ const measure = Effect.fnUntraced(function*(
   }
 })
 
-/** Runs at a rate, one after the other; one may be as long as several. */
+/** Runs at a rate, one after the other. */
 export const sampling = (processes: Effect.Success<ReturnType<typeof pair>>, seconds: number, waking = 0) => {
   let run = 0
-  return (rate: number, runs = 1): Effect.Effect<Sample> =>
+  return (rate: number): Effect.Effect<Sample> =>
     Effect.gen(function*() {
       const { latencies, ...counts } = yield* measure(processes, {
         name: `r${run++}`,
         rate,
-        seconds: runs * seconds * 1.5,
+        seconds: seconds * 1.5,
         waking
       })
       const p50 = quantile(latencies, 0.5)

@@ -21,12 +21,6 @@ import { pair as livePair, sampling } from "./live.ts"
 /** The commands of a second. */
 const rate = 500
 
-/**
- * So many runs' events are written before those that are measured, by both sides. A region runs through so much code for each event that it takes some ten thousand of
- * them until all of it is compiled, and twice the processor until then.
- */
-const warming = 8
-
 /** In milliseconds: a busy machine loses nothing, though it may take long. */
 const patience = 60_000
 
@@ -74,8 +68,8 @@ const liveLine = Effect.fnUntraced(function*(setting: Setting) {
   })
   // streams are open once the first events have come
   yield* written(10, 1)
-  const ours = Effect.fnUntraced(function*(runs: number) {
-    const { all, applied } = yield* written(rate, runs * setting.size.seconds * 1.5)
+  const ours = Effect.gen(function*() {
+    const { all, applied } = yield* written(rate, setting.size.seconds * 1.5)
     const stages = {
       "": applied.map(([n, , at]) => Math.max(0, at - all[n]![1])),
       FromSent: applied.map(([n, , at]) => at - all[n]![0]),
@@ -100,11 +94,8 @@ const liveLine = Effect.fnUntraced(function*(setting: Setting) {
   yield* connectAll(target, 1)
   yield* connectAll(sink, 1)
   const byHand = sampling(yield* livePair("baseline", target, 1, { sink }), setting.size.seconds)
-  const first = yield* ours(warming)
-  if (!setting.size.alone) yield* byHand(rate, warming)
-  const naming = { bench: "replica-live", unit: "ms", better: "lower" } as const
-  const line = yield* compare(setting, naming, ours(1), byHand(rate))
-  return { ...line, lost: line.lost + first.lost, doubled: line.doubled + first.doubled }
+  const naming = { bench: "replica-live", unit: "ms", better: "lower", warmUp: 8 } as const
+  return yield* compare(setting, naming, ours, byHand(rate))
 })
 
 export const live: Bench = {
