@@ -67,24 +67,24 @@ export interface Naming {
   readonly bench: string
   readonly unit: string
   readonly better?: "higher" | "lower"
-  /**
-   * The rounds that come first and are not measured, one if not given, and none where there is only one round. Code that is run for each event by itself takes some ten
-   * thousand of them until all of it is compiled, and twice the processor until then.
-   */
-  readonly warmUp?: number
+  /** How many events a round has, where each comes by itself: rounds that are not measured come first until enough have passed. */
+  readonly singleEvents?: number
 }
+
+/** So many events come by themselves until all code that is run for them is compiled; until then they take twice the processor. */
+const compiledAfter = 10_000
 
 /** Runs both in turn, first the one and then the other first. */
 export const compare = Effect.fnUntraced(function*<E, R, E2, R2>(
   { adapter, size }: Setting,
-  { bench, better = "higher", unit, ...naming }: Naming,
+  { bench, better = "higher", singleEvents = compiledAfter, unit }: Naming,
   ours: Effect.Effect<Sample, E, R>,
   byHand: Effect.Effect<Sample, E2, R2> | undefined
 ): Effect.fn.Return<Line, E | E2, R | R2> {
   const baseline = size.alone ? undefined : byHand
   const samples: Array<Measured> = []
   const others: Array<Measured> = []
-  const warmUp = size.runs > 1 ? naming.warmUp ?? 1 : 0
+  const warmUp = size.runs > 1 ? Math.ceil(compiledAfter / singleEvents) : 0
   for (let round = 0; round < size.runs + warmUp; round++) {
     const sides = [
       Effect.map(Work.during(ours), ([sample, cores]) => void samples.push({ ...sample, cores })),

@@ -105,7 +105,14 @@ const make = ({ bench, events, group }: Options): Bench => ({
             yield* ProjectionStatus.caughtUp(name)
           })))
         const byHand = measured("base", (name) => Effect.promise(() => project(reader, writer, name, group)))
-        return [yield* compare(setting, { bench, unit: "events/s" }, ours, byHand)]
+        return [
+          yield* compare(
+            setting,
+            { bench, unit: "events/s", ...(group === 1 && { singleEvents: total }) },
+            ours,
+            byHand
+          )
+        ]
       }).pipe(Effect.provide(storage(target)))
     })
 })

@@ -94,7 +94,12 @@ const liveLine = Effect.fnUntraced(function*(setting: Setting) {
   yield* connectAll(target, 1)
   yield* connectAll(sink, 1)
   const byHand = sampling(yield* livePair("baseline", target, 1, { sink }), setting.size.seconds)
-  const naming = { bench: "replica-live", unit: "ms", better: "lower", warmUp: 8 } as const
+  const naming = {
+    bench: "replica-live",
+    unit: "ms",
+    better: "lower",
+    singleEvents: rate * setting.size.seconds * 1.5
+  } as const
   return yield* compare(setting, naming, ours, byHand(rate))
 })
 
