@@ -401,14 +401,16 @@ describe.each(dialects)("a transaction on %s", (dialect) => {
       Effect.gen(function*() {
         const slow = yield* Deferred.make<void>()
         const goOn = yield* Latch.make(false)
+        const isAtItsEnd = yield* Deferred.make<void>()
         server.when("SELECT 1", { after: Effect.runPromise(Deferred.await(slow)) })
         const forked: Array<Fiber.Fiber<unknown, unknown>> = []
         const transaction = yield* Effect.forkChild(database.withTransaction(Effect.gen(function*() {
           forked.push(yield* Effect.forkDetach(run("SELECT 1")))
           forked.push(yield* Effect.forkDetach(Effect.andThen(goOn.await, run("INSERT late"))))
           yield* Wait.until("the query to be sent", () => server.sent.includes("SELECT 1"))
+          yield* Deferred.succeed(isAtItsEnd, undefined)
         })))
-        yield* Wait.until("the query to be sent", () => server.sent.includes("SELECT 1"))
+        yield* Deferred.await(isAtItsEnd)
         // COMMIT waits for the query, and the insert for COMMIT
         for (let i = 0; i < 20; i++) yield* Effect.yieldNow
         yield* goOn.open
