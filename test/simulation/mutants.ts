@@ -96,8 +96,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: `${core}/internal/projection/handling.ts`,
     from: 6,
     changes: [[
-      "store.transact(key, basis, tracker.moves, effect)",
-      "Effect.catchTag(store.transact(key, basis, tracker.moves, effect), \"Fenced\", () => Effect.void)"
+      "store.transact(key, basis, tracker.moves, effect, self.nextEvent)",
+      "Effect.catchTag(store.transact(key, basis, tracker.moves, effect, self.nextEvent), \"Fenced\", () => Effect.void)"
     ]]
   },
   {

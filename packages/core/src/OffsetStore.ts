@@ -117,6 +117,19 @@ export const beginsAnew = ({ entities, to }: Move): boolean =>
   to.position === 0 && to.timestamp === 0 && entities === undefined
 
 /**
+ * What a worker knows of its next transaction while it is in one. A store may begin the next together with the commit of this one, which saves a round trip.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Ahead {
+  /** The moves that the next transaction is to make, asked when this one commits; undefined if they are not known. It may turn out to make others. */
+  readonly next: () => ReadonlyArray<Move> | undefined
+  /** Gives up what a store has begun. The store sets it, and the worker runs it when it ends. */
+  abandon: Effect.Effect<void>
+}
+
+/**
  * Stores offsets. Storage adapters provide it.
  *
  * @category services
@@ -140,7 +153,8 @@ export class OffsetStore extends Context.Service<OffsetStore, {
     key: OffsetKey,
     basis: Basis,
     moves: ReadonlyArray<Move>,
-    effect: Effect.Effect<A, E, R>
+    effect: Effect.Effect<A, E, R>,
+    ahead?: Ahead
   ) => Effect.Effect<A, E | Fenced | HandlerTooSlow | OffsetsDeleted | StorageError, Exclude<R, Transaction>>
 }>()("@sluice/core/OffsetStore") {}
 

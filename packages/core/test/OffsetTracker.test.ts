@@ -56,6 +56,23 @@ describe("OffsetTracker", () => {
     assert.deepStrictEqual(tracker.moves, [move(5, 1, 2)])
   })
 
+  it("knows where it moves next, after what it is ahead of", () => {
+    const tracker = trackerOf(stored({ 5: 10, 6: 3 }))
+    tracker.advance([place(5, 11)])
+    const next = tracker.movesAfter([place(7, undefined), place(6, 4), place(5, 12), place(6, 5)])
+    assert.deepStrictEqual(next, [move(5, 11, 12), move(6, 3, 5)])
+    assert.deepStrictEqual(tracker.moves, [move(5, 10, 11)])
+    tracker.stored()
+    tracker.advance([place(7, undefined), place(6, 4), place(5, 12), place(6, 5)])
+    assert.deepStrictEqual(tracker.moves, next)
+  })
+
+  it("does not know it where numbers of entities are stored as well", () => {
+    const offsets = stored({ 5: 10 })
+    const reading = new ReadingState(SliceRange.full, { offsets, completeUpTo: offsets })
+    assert.isUndefined(new OffsetTracker(offsets, reading).movesAfter([place(5, 11)]))
+  })
+
   it("forgets moves that were not stored", () => {
     const tracker = trackerOf(stored({ 5: 1 }))
     tracker.advance([place(5, 2), place(6, 1)])

@@ -86,7 +86,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     db,
     journal,
     signals,
-    move: makeMove(database, naming),
+    ...makeMove(database, naming),
     numbers: makeNumbers(database, naming),
     transactionTimeout: transactionTimeoutOf(options)
   })

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
 import Pg from "pg"
 import { inject } from "vitest"
-import { Begun, type Text } from "../src/internal/Begun.ts"
+import { Begun, Succeeding, type Text } from "../src/internal/Begun.ts"
 
 const connect: Effect.Effect<Pg.Client, never, Scope> = Effect.acquireRelease(
   Effect.promise(async () => {
@@ -80,4 +80,69 @@ it.live("a statement is not executed when its transaction does not begin, which 
     assert.strictEqual(failed.cause?.code, "42601")
     assert.strictEqual(client.getTransactionStatus(), "I")
     assert.deepStrictEqual(yield* written(client), [])
+  }).pipe(Effect.scoped))
+
+/** Commits what is open, and begins the next transaction with the statement. */
+const succeed = (client: Pg.Client, config: Text, values: ReadonlyArray<unknown>) =>
+  Effect.promise(() => {
+    const query = new Succeeding("BEGIN", config, values)
+    return new Promise<{ readonly ended: string | undefined; readonly rows?: Array<unknown>; readonly code?: string }>(
+      (resolve) => {
+        query.callback = (error, result) =>
+          resolve(
+            error
+              ? { ended: query.ended, code: (error as { readonly code: string }).code }
+              : { ended: query.ended, rows: result.rows }
+          )
+        client.query(query as never)
+      }
+    )
+  })
+
+const query = (client: Pg.Client, text: string) => Effect.promise(() => client.query(text).catch(() => {}))
+
+it.live("a statement commits the transaction before it, and begins its own", () =>
+  Effect.gen(function*() {
+    const client = yield* connect
+    yield* run(client, "BEGIN", insert, [1])
+    for (const [i, name] of [undefined, "kept", "kept"].entries()) {
+      const config = name === undefined ? insert : { ...insert, name }
+      assert.deepStrictEqual(yield* succeed(client, config, [i + 2]), { ended: "COMMIT", rows: [{ number: i + 2 }] })
+      assert.strictEqual(client.getTransactionStatus(), "T")
+    }
+    yield* query(client, "ROLLBACK")
+    assert.deepStrictEqual(yield* written(client), [1, 2, 3])
+  }).pipe(Effect.scoped))
+
+it.live("nothing follows a commit that fails, and nothing is believed to be prepared then", () =>
+  Effect.gen(function*() {
+    const client = yield* connect
+    yield* query(client, "CREATE TEMP TABLE late (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    const named = { ...insert, name: "named" }
+    yield* query(client, "BEGIN; INSERT INTO late VALUES (1), (1)")
+    assert.deepStrictEqual(yield* succeed(client, named, [7]), { ended: undefined, code: "23505" })
+    yield* query(client, "")
+    assert.strictEqual(client.getTransactionStatus(), "I")
+    assert.deepStrictEqual(yield* written(client), [])
+    yield* query(client, "BEGIN")
+    assert.deepStrictEqual(yield* succeed(client, named, [8]), { ended: "COMMIT", rows: [{ number: 8 }] })
+    yield* query(client, "COMMIT")
+    assert.deepStrictEqual(yield* written(client), [8])
+  }).pipe(Effect.scoped))
+
+it.live("how a transaction has ended is known, whatever becomes of the next one", () =>
+  Effect.gen(function*() {
+    const client = yield* connect
+    // failed, and rolled back with that
+    yield* query(client, "BEGIN")
+    yield* query(client, "SELECT 1 / 0")
+    assert.deepStrictEqual(yield* succeed(client, insert, [1]), { ended: "ROLLBACK", rows: [{ number: 1 }] })
+    // the next one fails
+    assert.deepStrictEqual(yield* succeed(client, insert, [1]), { ended: "COMMIT", code: "23505" })
+    yield* query(client, "ROLLBACK")
+    // its connection is lost
+    yield* run(client, "BEGIN", insert, [2])
+    const lost = yield* succeed(client, { text: "SELECT pg_terminate_backend(pg_backend_pid()), $1::int" }, [1])
+    assert.strictEqual(lost.ended, "COMMIT")
+    assert.isDefined(lost.code)
   }).pipe(Effect.scoped))

@@ -29,6 +29,7 @@ import type { Session, Sessions } from "./adapter/Session.ts"
 import { toConnectError } from "./adapter/SqlStorageError.ts"
 import { Lease, type Options as LeaseOptions } from "./internal/Lease.ts"
 import { retryFor } from "./internal/retryFor.ts"
+import * as Succession from "./internal/Succession.ts"
 
 /**
  * The storage's own database, for queries beside the journal: in the fiber's transaction if there is one.
@@ -170,15 +171,7 @@ export const make = Effect.fnUntraced(function*(
     )
     return Effect.sync(() => void promise.then((lease) => Effect.runFork(lease.release()), () => {}))
   })
-  const lease = Effect.acquireRelease(
-    acquire,
-    (lease, exit) =>
-      Effect.flatMap(
-        lease.release(),
-        (isClean) => isClean || Exit.isFailure(exit) ? Effect.void : Effect.die(transactionLeftOpen())
-      ),
-    { interruptible: true }
-  )
+  const lease = Effect.acquireRelease(acquire, giveBack, { interruptible: true })
 
   // one connection is lent to one after the other
   const semaphore = Semaphore.makeUnsafe(1)
@@ -202,7 +195,19 @@ export const make = Effect.fnUntraced(function*(
   const transaction = SqlClient.makeWithTransaction<SqlClient.TransactionConnection, Connection>({
     transactionService: client.transactionService,
     spanAttributes,
-    acquireConnection: (restore) => restore(acquirer),
+    acquireConnection: (restore) =>
+      Effect.withFiber((fiber) => {
+        const succession = fiber.getRef(Succession.Current)
+        if (succession === undefined) return restore(acquirer)
+        const begun = succession.take()
+        const acquired = begun === undefined
+          ? restore(acquirer)
+          : Effect.as(Effect.addFinalizer((exit) => giveBack(begun, exit)), begun)
+        return Effect.map(acquired, (lease) => {
+          lease.joins(succession)
+          return lease
+        })
+      }),
     begin: (lease, statement) => (lease as Lease).begin(statement ?? beginTransaction),
     savepoint: (lease, id) => (lease as Lease).savepoint(id),
     releaseSavepoint: (lease, id) => (lease as Lease).releaseSavepoint(id),
@@ -250,6 +255,12 @@ export const make = Effect.fnUntraced(function*(
       )
   })
 })
+
+const giveBack = (lease: Lease, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
+  Effect.flatMap(
+    lease.release(),
+    (isClean) => isClean || Exit.isFailure(exit) ? Effect.void : Effect.die(transactionLeftOpen())
+  )
 
 const transactionLeftOpen = () =>
   new Error("A transaction was begun by hand, and not ended. It is rolled back: use withTransaction")

@@ -1,6 +1,6 @@
 /** A server that answers as it is told, and the connections to it. */
 import type { Dialect } from "@sluice/sql/adapter/Dialect"
-import type { Session, Sessions, TransactionStatus } from "@sluice/sql/adapter/Session"
+import type { Session, Sessions, Succeeded, TransactionStatus } from "@sluice/sql/adapter/Session"
 import * as Database from "@sluice/sql/Database"
 import type { CompiledQuery, DatabaseConnection } from "kysely"
 
@@ -79,6 +79,8 @@ export class FakeServer {
   private isAnswering = false
   /** Why there is no connection. */
   unreachable: unknown
+  /** Whether connections are to be given back between transactions. */
+  isDue = false
   /** Whether all connections are lent to others. */
   isBusy = false
   /** How many wait for a connection. */
@@ -91,7 +93,7 @@ export class FakeServer {
     this.dialect = dialect
   }
 
-  /** Tells what to answer to a statement that begins so, each time. */
+  /** Tells what to answer to a statement that begins so, each time. The longest beginning counts. */
   when(sql: string, told: Told): void {
     this.told.set(sql, told)
   }
@@ -101,7 +103,8 @@ export class FakeServer {
     if (this.isAnswering) throw new Error(`'${sql}' is sent while another query runs`)
     this.isAnswering = true
     this.sent.push(sql)
-    const [, told] = [...this.told].find(([start]) => sql.startsWith(start)) ?? []
+    const starts = [...this.told.keys()].filter((start) => sql.startsWith(start))
+    const told = this.told.get(starts.toSorted((a, b) => b.length - a.length)[0] ?? "")
     await told?.after
     this.isAnswering = false
     const wasLost = this.isLost
@@ -118,6 +121,13 @@ export class FakeServer {
       throw Object.assign(new Error("no transaction", { cause }), { code: "ECONNABORTED" })
     })
     return this.answer(sql)
+  }
+
+  /** So does it with what follows a commit. */
+  private async commitAndBegin(begin: string, first: CompiledQuery): Promise<Succeeded> {
+    const { rows: [row] } = await this.answer("COMMIT")
+    const begun = await this.begin(begin, first).catch(() => undefined)
+    return { command: row?.command ?? "COMMIT", begun }
   }
 
   private statusAfter(sql: string, failed: boolean): TransactionStatus {
@@ -151,7 +161,9 @@ export class FakeServer {
               for (const row of (await this.answer(sql)).rows) yield { rows: [row] }
             }.bind(this)
           } as unknown as DatabaseConnection,
-          ...(this.dialect === "postgres" ? { begin: this.begin.bind(this) } : {}),
+          ...(this.dialect === "postgres"
+            ? { begin: this.begin.bind(this), commitAndBegin: this.commitAndBegin.bind(this), isDue: () => this.isDue }
+            : {}),
           status: () => this.isSilent ? undefined : this.status,
           ask: async () => {
             if (this.isLost) throw errorOf(this.dialect, "lost")

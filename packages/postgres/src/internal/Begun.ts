@@ -15,6 +15,7 @@ interface Connection {
   parse(statement: { readonly text: string }): void
   bind(portal: object): void
   execute(portal: object): void
+  readonly submittedNamedStatements: Record<string, string>
 }
 
 const DriverQuery = Pg.Query as unknown as new(text: string, values?: ReadonlyArray<unknown>) => Query
@@ -74,8 +75,18 @@ export class Begun extends Statement {
     this.name = this.#name
   }
 
+  /** The driver believes to have prepared what the server has skipped. */
+  protected forget({ submittedNamedStatements }: Connection): void {
+    if (this.#name !== undefined) delete submittedNamedStatements[this.#name]
+  }
+
+  protected failed(error: Error, connection: Connection): void {
+    super.handleError(error, connection)
+  }
+
   override handleError(error: Error, connection: Connection): void {
     const isOfBegin = this.#isSent && !this.#hasBegun && (error as { readonly severity?: unknown }).severity === "ERROR"
+    if (isOfBegin) this.forget(connection)
     super.handleError(isOfBegin ? notBegun(this.#begin, error) : error, connection)
   }
 }
@@ -83,3 +94,30 @@ export class Begun extends Statement {
 /** The connection is of no use any more: the driver may believe to have prepared what was skipped. */
 const notBegun = (begin: string, cause: Error): Error =>
   Object.assign(new Error(`no transaction after ${begin}: ${cause.message}`, { cause }), { code: "ECONNABORTED" })
+
+/**
+ * @internal
+ * A commit, and the beginning of the next transaction as in {@link Begun}, in one message to the server: if the commit fails, the server skips the rest.
+ */
+export class Succeeding extends Begun {
+  /** How the server has ended the transaction; undefined while it has not said so, or where it failed to. */
+  ended: string | undefined
+
+  override prepare(connection: Connection): void {
+    connection.parse({ text: "COMMIT" })
+    connection.bind({})
+    connection.execute({})
+    super.prepare(connection)
+  }
+
+  override handleCommandComplete(message: { readonly text: string }, connection: Connection): void {
+    if (this.ended !== undefined) return super.handleCommandComplete(message, connection)
+    this.ended = message.text
+  }
+
+  override handleError(error: Error, connection: Connection): void {
+    if (this.ended !== undefined) return super.handleError(error, connection)
+    this.forget(connection)
+    super.failed(error, connection)
+  }
+}

@@ -12,7 +12,7 @@ import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
 import Pg from "pg"
 import type { Options } from "../PostgresOptions.ts"
-import { Begun, plain, type Query, Statement } from "./Begun.ts"
+import { Begun, plain, type Query, Statement, Succeeding } from "./Begun.ts"
 import { isCursor, limit } from "./cursor.ts"
 import { budget, destroy, leave } from "./leave.ts"
 import { keepsSessions } from "./pooler.ts"
@@ -157,6 +157,10 @@ export class Client extends Pg.Client {
   isChanged = false
   /** Begins a transaction with the next query that has parameters. */
   beginsWith: string | undefined
+  /** Ends a transaction before it. */
+  commitsBefore = false
+  /** How the transaction before has ended. */
+  endedAs: string | undefined
   private readonly prepared: Prepared
   private ended: Promise<void> | undefined
 
@@ -267,22 +271,27 @@ export class Client extends Pg.Client {
 
   /** A statement with parameters, which is prepared when it has run a few times. Begins a transaction if it is told to. */
   private async run(text: string, values: Array<unknown>): Promise<Pg.QueryResult> {
-    const { beginsWith, prepared } = this
+    const { beginsWith, commitsBefore, prepared } = this
     this.beginsWith = undefined
+    this.commitsBefore = false
     const name = prepared.nameOf(text, values)
+    const query = beginsWith === undefined
+      ? new Statement({ text, name }, values)
+      : new (commitsBefore ? Succeeding : Begun)(beginsWith, { text, name }, values)
     try {
-      const result = await this.submit(
-        beginsWith === undefined ? new Statement({ text, name }, values) : new Begun(beginsWith, { text, name }, values)
-      )
+      const result = await this.submit(query)
       if (name === undefined) prepared.succeeded(text)
       return result
     } catch (error) {
+      if (query instanceof Succeeding && query.ended === undefined) throw error
       const reason = name === undefined ? error : prepared.errorOf(text, error)
       const isAlone = beginsWith === undefined && this.getTransactionStatus() === "I"
       if (reason === error || !isAlone) throw reason
       // nothing of it was executed. Before others get the session, what is prepared there goes
       this.isChanged = true
       return this.query({ text, values })
+    } finally {
+      if (query instanceof Succeeding) this.endedAs = query.ended
     }
   }
 

@@ -1,4 +1,5 @@
 import type { Basis, Move, OffsetKey } from "@sluice/core/OffsetStore"
+import type { Statement } from "@sluice/core/Transaction"
 import * as Naming from "@sluice/sql/adapter/Naming"
 import type { Database } from "@sluice/sql/Database"
 import * as Effect from "effect/Effect"
@@ -18,7 +19,7 @@ export const makeMove = (database: Database["Service"], naming: Naming.Naming) =
       updated_at = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
     WHERE o.projection = $1 AND o.source = $2 AND o.slice = ${slices}
       AND o.position = ${of(6, "bigint")} AND o.timestamp = ${of(7, "bigint")} AND o.revision = $4
-    RETURNING 1`
+    RETURNING 1 AS moved`
   const one = update("$5::smallint", (parameter, type) => `$${parameter}::${type}`)
   // a row for each would be read one by one
   const several = `WITH moved AS (${
@@ -28,34 +29,40 @@ export const makeMove = (database: Database["Service"], naming: Naming.Naming) =
     )
   }) SELECT count(*)::int AS moved FROM moved`
 
-  return (
-    key: OffsetKey,
-    { journal, revision }: Basis,
-    moves: ReadonlyArray<Move>
-  ): Effect.Effect<boolean, SqlError> => {
+  const moveStatement = (key: OffsetKey, { journal, revision }: Basis, moves: ReadonlyArray<Move>): Statement => {
+    const { projection, source } = key
     const [only] = moves
-    if (moves.length === 1) {
-      const { from, slice, to } = only!
+    if (only !== undefined && moves.length === 1) {
+      const { from, slice, to } = only
       const before = [from?.position ?? 0, from?.timestamp ?? 0]
-      const parameters = [key.projection, key.source, journal, revision, slice, ...before, to.position, to.timestamp]
-      return Effect.map(database.execute({ sql: one, parameters }), (rows) => rows.length === 1)
+      return {
+        sql: one,
+        parameters: [projection, source, journal, revision, slice, ...before, to.position, to.timestamp]
+      }
     }
     const sorted = moves.toSorted((a, b) => a.slice - b.slice)
     const numbers = (of: (move: Move) => number) => Binary.bigints(sorted.map(of))
-    const parameters = [
-      key.projection,
-      key.source,
-      journal,
-      revision,
-      Binary.smallints(sorted.map(({ slice }) => slice)),
-      numbers(({ from }) => from?.position ?? 0),
-      numbers(({ from }) => from?.timestamp ?? 0),
-      numbers(({ to }) => to.position),
-      numbers(({ to }) => to.timestamp)
-    ]
-    return Effect.map(
-      database.execute({ sql: several, parameters }),
+    return {
+      sql: several,
+      parameters: [
+        projection,
+        source,
+        journal,
+        revision,
+        Binary.smallints(sorted.map(({ slice }) => slice)),
+        numbers(({ from }) => from?.position ?? 0),
+        numbers(({ from }) => from?.timestamp ?? 0),
+        numbers(({ to }) => to.position),
+        numbers(({ to }) => to.timestamp)
+      ]
+    }
+  }
+
+  const move = (key: OffsetKey, basis: Basis, moves: ReadonlyArray<Move>): Effect.Effect<boolean, SqlError> =>
+    Effect.map(
+      database.execute(moveStatement(key, basis, moves)),
       (rows) => (rows as ReadonlyArray<{ readonly moved: number }>)[0]?.moved === moves.length
     )
-  }
+
+  return { move, moveStatement }
 }

@@ -41,6 +41,18 @@ export const makeSessions = (pool: Pg.Pool): Sessions => {
           client.beginsWith = sql
           return connection.executeQuery(first)
         },
+        commitAndBegin: async (sql, first) => {
+          client.beginsWith = sql
+          client.commitsBefore = true
+          try {
+            const begun = await connection.executeQuery(first)
+            return { command: client.endedAs!, begun }
+          } catch (error) {
+            if (client.endedAs === undefined) throw error
+            return { command: client.endedAs, begun: undefined }
+          }
+        },
+        isDue: () => client.isChanged || client.isMisled || pool.waitingCount > 0,
         // the error of a statement arrives before the server's word on the transaction
         ask: async () => {
           await client.query("")

@@ -14,6 +14,18 @@ import type { CompiledQuery, DatabaseConnection, QueryResult } from "kysely"
 export type TransactionStatus = "none" | "open" | "failed"
 
 /**
+ * What the server has answered to a commit with which another transaction begins: how it has ended the first (`ROLLBACK` if that had failed), and what the
+ * query of the second has answered, undefined if it has failed.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Succeeded {
+  readonly command: string
+  readonly begun: QueryResult<any> | undefined
+}
+
+/**
  * A connection that is lent for a while.
  *
  * @category models
@@ -27,6 +39,13 @@ export interface Session {
    * lost connection then. Where a driver has no such thing, transactions begin with a statement of their own.
    */
   readonly begin?: (sql: string, first: CompiledQuery<any>) => Promise<QueryResult<any>>
+  /**
+   * Commits, and begins another transaction with a first query, which has parameters. Nothing of the second is executed if the commit fails, which is
+   * the error then. Where a driver has no such thing, each transaction begins by itself.
+   */
+  readonly commitAndBegin?: (sql: string, first: CompiledQuery<any>) => Promise<Succeeded>
+  /** Whether it is to be given back between two transactions: others wait for a connection, or it has to be reset. */
+  readonly isDue?: () => boolean
   /** What the server said with its last answer; undefined if that answer did not say. */
   readonly status: () => TransactionStatus | undefined
   /** Asks the server. Fails where the connection is lost. */

@@ -6,6 +6,7 @@
 import { HandlerTooSlow } from "@sluice/core/Handler"
 import type { Offset } from "@sluice/core/Offset"
 import {
+  type Ahead,
   type Basis,
   beginsAnew,
   Fenced,
@@ -23,7 +24,7 @@ import { ofPersistenceId as sliceOf, type Slice } from "@sluice/core/Slice"
 import * as SliceRange from "@sluice/core/SliceRange"
 import { StorageError } from "@sluice/core/StorageError"
 import type { Timestamp } from "@sluice/core/Timestamp"
-import { Transaction } from "@sluice/core/Transaction"
+import { type Statement, Transaction } from "@sluice/core/Transaction"
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -35,6 +36,7 @@ import { isOf } from "../internal/offsetKey.ts"
 import { toRewinds } from "../internal/rewindsColumn.ts"
 import { shareLocked } from "../internal/shareLocked.ts"
 import { toStoredNumber } from "../internal/storedNumber.ts"
+import * as Succession from "../internal/Succession.ts"
 import { TimedOutHandlers } from "../internal/TimedOutHandlers.ts"
 import { unlessIdle } from "../internal/unlessIdle.ts"
 import { upsert } from "../internal/upsert.ts"
@@ -95,6 +97,11 @@ export interface Options {
     basis: Basis,
     moves: ReadonlyArray<Move>
   ) => Effect.Effect<boolean, SqlError>
+  /**
+   * The same in one statement that returns a row if all of them were made, for a database that begins a transaction with the commit of the one before; undefined
+   * where it takes more than that.
+   */
+  readonly moveStatement?: (key: OffsetKey, basis: Basis, moves: ReadonlyArray<Move>) => Statement | undefined
   /** In the statements of all databases if undefined. */
   readonly numbers?: Numbers | undefined
   /** For how many milliseconds the server lets a transaction be idle, if it has such a limit. */
@@ -165,7 +172,7 @@ const numbersOf = (database: Database["Service"], db: Kysely<SluiceTables>): Num
  * @since 0.1.0
  */
 export const make = (
-  { database, db, move, numbers = numbersOf(database, db), transactionTimeout }: Options
+  { database, db, move, moveStatement, numbers = numbersOf(database, db), transactionTimeout }: Options
 ): OffsetStore["Service"] => {
   const transaction = SqlTransaction.service(database)
   const timedOut = new TimedOutHandlers()
@@ -286,6 +293,22 @@ export const make = (
     }
   })
 
+  const successions = new WeakMap<Ahead, Succession.Succession>()
+
+  /** The transactions of a worker, each of which may begin with the commit of the one before; undefined where none does. */
+  const successionOf = (ahead: Ahead | undefined, key: OffsetKey, basis: Basis): Succession.Succession | undefined => {
+    if (ahead === undefined || moveStatement === undefined) return undefined
+    const known = successions.get(ahead)
+    if (known !== undefined) return known
+    const made = new Succession.Succession(() => {
+      const moves = ahead.next()
+      return moves && moveStatement(key, basis, moves)
+    })
+    successions.set(ahead, made)
+    ahead.abandon = made.abandon
+    return made
+  }
+
   const unlessHandlerIdle = <A, E, R>(
     { projection }: OffsetKey,
     effect: Effect.Effect<A, E, R>
@@ -318,6 +341,43 @@ export const make = (
               )
         )
     )
+
+  const transact = <A, E, R>(
+    key: OffsetKey,
+    basis: Basis,
+    moves: ReadonlyArray<Move>,
+    effect: Effect.Effect<A, E, R>
+  ) => {
+    const leavingOut = moves.filter((move) => move.entities !== undefined)
+    const begunAnew = new Set(moves.filter(beginsAnew).map(({ slice }) => slice))
+    return SqlTransaction.run(
+      database,
+      "commit",
+      Effect.catchTag(
+        storeMoves(key, basis, moves),
+        "SqlError",
+        (error) => Effect.fail(ofStorage("move offsets")(error))
+      ).pipe(
+        Effect.andThen(
+          leavingOut.length === 0
+            ? Effect.void
+            : Effect.catchTag(
+              storeEntities(key, basis.revision, leavingOut),
+              "SqlError",
+              (error) => Effect.fail(ofStorage("store sequence numbers")(error))
+            )
+        ),
+        Effect.andThen(
+          begunAnew.size === 0
+            ? Effect.void
+            : Effect.mapError(forget(key, begunAnew), ofStorage("forget what was read of slices"))
+        ),
+        Effect.flatMap(() =>
+          blamingStorage(key, moves, unlessHandlerIdle(key, Effect.provideService(effect, Transaction, transaction)))
+        )
+      )
+    )
+  }
 
   return OffsetStore.of({
     load: (key, range) =>
@@ -379,35 +439,14 @@ export const make = (
       ),
     sequenceNumbers: (key, persistenceIds) =>
       Effect.mapError(sequenceNumbers(key, persistenceIds), fromSqlError("load sequence numbers")),
-    transact: (key, basis, moves, effect) => {
-      const leavingOut = moves.filter((move) => move.entities !== undefined)
-      const begunAnew = new Set(moves.filter(beginsAnew).map(({ slice }) => slice))
-      return SqlTransaction.run(
-        database,
-        "commit",
-        Effect.catchTag(
-          storeMoves(key, basis, moves),
-          "SqlError",
-          (error) => Effect.fail(ofStorage("move offsets")(error))
-        ).pipe(
-          Effect.andThen(
-            leavingOut.length === 0
-              ? Effect.void
-              : Effect.catchTag(
-                storeEntities(key, basis.revision, leavingOut),
-                "SqlError",
-                (error) => Effect.fail(ofStorage("store sequence numbers")(error))
-              )
-          ),
-          Effect.andThen(
-            begunAnew.size === 0
-              ? Effect.void
-              : Effect.mapError(forget(key, begunAnew), ofStorage("forget what was read of slices"))
-          ),
-          Effect.flatMap(() =>
-            blamingStorage(key, moves, unlessHandlerIdle(key, Effect.provideService(effect, Transaction, transaction)))
-          )
-        )
+    transact: (key, basis, moves, effect, ahead) => {
+      const succession = successionOf(ahead, key, basis)
+      if (succession === undefined) return transact(key, basis, moves, effect)
+      // what the effect runs after its transaction is none of the succession
+      const own = transact(key, basis, moves, Effect.provideService(effect, Succession.Current, undefined))
+      return Effect.andThen(
+        Effect.suspend(() => succession.expect(moveStatement!(key, basis, moves))),
+        Effect.provideService(own, Succession.Current, succession)
       )
     }
   })

@@ -47,6 +47,7 @@ export const make = (options: {
   readonly journal: Journal["Service"]
   readonly signals: StorageSignals
   readonly move: SqlOffsetStore.Options["move"]
+  readonly moveStatement?: NonNullable<SqlOffsetStore.Options["moveStatement"]>
   readonly numbers?: SqlOffsetStore.Options["numbers"]
   readonly transactionTimeout?: number | undefined
 }): Context.Context<SqlStorage> => {

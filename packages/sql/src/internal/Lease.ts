@@ -1,4 +1,5 @@
 import * as Nesting from "@sluice/core/Nesting"
+import type { Statement as SqlStatement } from "@sluice/core/Transaction"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
@@ -33,6 +34,14 @@ export interface Options {
   readonly level: (lease: Lease) => Effect.Effect<number>
 }
 
+/** @internal Transactions that follow each other on one connection. */
+export interface Following {
+  /** What the next one begins with, asked when one commits; undefined if that is not known. */
+  readonly next: () => SqlStatement | undefined
+  /** The next one has begun. */
+  readonly begun: (lease: Lease) => void
+}
+
 /** A statement, and what its answers mean. */
 interface Statement<A> {
   readonly operation: string
@@ -59,6 +68,14 @@ export class Lease implements Connection {
   private readonly turn = Semaphore.makeUnsafe(1)
   private state: TransactionState = idle
   private isLost = false
+  /** The transactions that this one is one of. */
+  private succession: Following | undefined
+  /** How it begins, or has begun. */
+  private beginsWith = ""
+  /** The statement that it has begun with, together with the commit of the one before, and the answer; undefined once somebody has asked for that. */
+  private first: { readonly statement: SqlStatement; readonly answer: QueryResult<any> } | undefined
+  /** The next transaction has begun on the connection, and gives it back. */
+  private isPassedOn = false
   private readonly met = new Trouble()
   /** How the transaction begins, together with its first statement; undefined once it has begun. */
   private toBegin: string | undefined
@@ -106,8 +123,25 @@ export class Lease implements Connection {
     })
   }
 
+  /** Whether it has begun with the statement, which nobody has asked for the answer of. */
+  beganWith(statement: SqlStatement | undefined): boolean {
+    return this.first !== undefined && statement !== undefined && isSame(this.first.statement, statement)
+  }
+
+  /** It is one of several transactions, the next of which may begin with its commit. */
+  joins(succession: Following): void {
+    this.succession = succession
+  }
+
   /** Where the driver can, it begins with its first statement. */
   begin(sql: string): Effect.Effect<void, SqlError> {
+    if (this.state._tag === "Open") {
+      // with the commit of the one before
+      return sql === this.beginsWith
+        ? Effect.void
+        : Effect.fail(this.failure("begin", `the transaction has begun with ${this.beginsWith}, not with ${sql}`))
+    }
+    this.beginsWith = sql
     if (this.session.begin !== undefined) {
       return Effect.sync(() => {
         this.toBegin = sql
@@ -181,15 +215,13 @@ export class Lease implements Connection {
   private commitBegun(): Effect.Effect<void, SqlError> {
     return Effect.flatMap(
       // statements that a fiber has sent since the effect ended count as well
-      Effect.andThen(
-        this.check,
-        this.send({ operation: "commit", sql: "COMMIT", means: ofCommit, settles: () => false })
-      ),
-      (rows) => {
+      Effect.andThen(this.check, Effect.suspend(() => this.sendCommit())),
+      (succeeded) => {
         // PostgreSQL answers so where a transaction has failed
-        if ((rows[0] as { readonly command?: unknown } | undefined)?.command === "ROLLBACK") {
+        if (succeeded.command === "ROLLBACK") {
           return Effect.fail(this.failure("commit", "the server has rolled the transaction back"))
         }
+        if (succeeded.first !== undefined) return this.passOn(succeeded.first)
         return Effect.flatMap(Effect.promise(() => this.status()), (status) => {
           if (status === undefined) return Effect.fail(this.lost("commit", "COMMIT"))
           if (status !== "none") return Effect.fail(this.failure("commit", "the transaction is open after COMMIT"))
@@ -198,6 +230,37 @@ export class Lease implements Connection {
         })
       }
     ).pipe(Effect.tapError((error) => this.meet(error)))
+  }
+
+  /** Commits. Where it is known what the next transaction begins with, that is sent as well. */
+  private sendCommit(): Effect.Effect<Committed, SqlError> {
+    const { session, succession } = this
+    const statement = { operation: "commit", sql: "COMMIT", means: ofCommit, settles: () => false }
+    const next = session.commitAndBegin === undefined || session.isDue?.() === true ? undefined : succession?.next()
+    if (succession === undefined || next === undefined) {
+      return Effect.map(this.send(statement), ([row]) => ({ command: (row as Committed | undefined)?.command }))
+    }
+    const query = CompiledQuery.raw(next.sql, next.parameters as Array<unknown>)
+    return Effect.map(
+      this.answered(statement, () => session.commitAndBegin!(this.beginsWith, query)),
+      ({ begun, command }) => ({ command, first: { statement: next, answer: begun } })
+    )
+  }
+
+  /** It is committed, and the next transaction has begun with a statement. If that has failed, it is rolled back, and whoever begins it anew meets the error. */
+  private passOn({ answer, statement }: NonNullable<Committed["first"]>): Effect.Effect<void> {
+    return Effect.clockWith((clock) => {
+      const next = new Lease(this.options, this.session)
+      next.state = open
+      next.beginsWith = this.beginsWith
+      next.idleSince = clock.monotonicTimeNanosUnsafe()
+      this.state = over
+      if (answer === undefined) return next.rollback()
+      next.first = { answer, statement }
+      this.isPassedOn = true
+      this.succession!.begun(next)
+      return Effect.void
+    })
   }
 
   /** Ends the transaction. Where that fails, the connection is closed, which ends it as well. */
@@ -222,6 +285,7 @@ export class Lease implements Connection {
   release(): Effect.Effect<boolean> {
     return this.inTurn(Effect.promise(async () => {
       this.state = over
+      if (this.isPassedOn) return true
       const status = await this.status()
       this.session.release(status === "none")
       return status === "none" || status === undefined
@@ -380,8 +444,9 @@ export class Lease implements Connection {
     return parameters.length > 0 ? run : this.begun(run)
   }
 
-  private query(sql: string, parameters: ReadonlyArray<unknown>) {
+  private query(sql: string, parameters: ReadonlyArray<unknown>): Effect.Effect<QueryResult<any>, SqlError> {
     const { dialect } = this.options
+    if (this.first !== undefined) return this.answerFirst({ sql, parameters })
     const statement = this.raw({ operation: "execute", sql }, parameters)
     return this.inTurnOfLevel(Effect.suspend(() => {
       if (this.state._tag !== "Open") return statement
@@ -391,6 +456,19 @@ export class Lease implements Connection {
       }
       return mayHideEnd(dialect, sql, parameters.length === 0) ? this.guarded(sql, statement) : statement
     }))
+  }
+
+  /** The answer to the statement that the transaction has begun with. */
+  private answerFirst(asked: SqlStatement): Effect.Effect<QueryResult<any>, SqlError> {
+    return Effect.suspend(() => {
+      const { answer, statement } = this.first!
+      this.first = undefined
+      return isSame(statement, asked)
+        ? Effect.succeed(answer)
+        : Effect.fail(
+          this.failure("execute", `the transaction has begun with another statement than '${startOf(asked.sql)}'`)
+        )
+    })
   }
 
   /** A statement that may end the transaction and begin another. */
@@ -478,6 +556,19 @@ export class Lease implements Connection {
     await iterator.return?.()
   }
 }
+
+/** How a transaction has ended, and what the next one has begun with, if it has; without an answer if that has failed. */
+interface Committed {
+  readonly command: unknown
+  readonly first?: { readonly statement: SqlStatement; readonly answer: QueryResult<any> | undefined }
+}
+
+const isSame = (a: SqlStatement, b: SqlStatement): boolean =>
+  a.sql === b.sql && a.parameters.length === b.parameters.length &&
+  a.parameters.every((parameter, i) => {
+    const other = b.parameters[i]
+    return parameter === other || Buffer.isBuffer(parameter) && Buffer.isBuffer(other) && parameter.equals(other)
+  })
 
 /** Only for drivers without a control client. Those of the servers have one. */
 const noControl = () => Promise.reject(new Error("the driver has no control client"))

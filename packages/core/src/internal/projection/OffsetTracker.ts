@@ -57,7 +57,19 @@ export class OffsetTracker {
       const entities = this.#reading.entities(slice)
       return entities === undefined ? { slice, from, to } : { slice, from, to, entities }
     })
-    return moves.length === 1 ? moves : moves.toSorted((a, b) => a.slice - b.slice)
+    return inOrder(moves)
+  }
+
+  /** What is going to be moved once the elements are handled after what it is ahead of; undefined where that depends on more than their places. */
+  movesAfter(elements: ReadonlyArray<Place | Skipped>): ReadonlyArray<Move> | undefined {
+    if (!this.#reading.isExact) return undefined
+    const to = new Map<Slice, Offset>()
+    for (const { position, slice, timestamp } of elements) {
+      if (position !== undefined && timestamp !== undefined) to.set(slice, { position, timestamp })
+    }
+    return inOrder(
+      Array.from(to, ([slice, to]): Move => ({ slice, from: this.#ahead.get(slice) ?? this.#stored.get(slice), to }))
+    )
   }
 
   /** Sets the heads to come to. Says whether it has come to them already. If not, `stored` says so once it has. */
@@ -114,3 +126,6 @@ export class OffsetTracker {
     this.#reading.revert()
   }
 }
+
+const inOrder = (moves: ReadonlyArray<Move>): ReadonlyArray<Move> =>
+  moves.length === 1 ? moves : moves.toSorted((a, b) => a.slice - b.slice)

@@ -18,6 +18,7 @@ import { traced } from "../../Tracing.ts"
 import { errorOf, isFaultOfEvent, isFenced, StoppedAtEvent } from "./failures.ts"
 import { fetch, isHiddenAlone } from "./fetch.ts"
 import { fingerprint } from "./fingerprint.ts"
+import type { NextEvent } from "./NextEvent.ts"
 import type { OffsetTracker } from "./OffsetTracker.ts"
 import type { ParkedEntities } from "./ParkedEntities.ts"
 import type { Skips } from "./Skips.ts"
@@ -37,6 +38,8 @@ export interface Handling {
   /** The revision that the incarnation has begun from, and the identity of the journal that it reads. */
   readonly basis: Basis
   readonly tracker: OffsetTracker
+  /** What comes next, where each event is handled in a transaction. */
+  readonly nextEvent?: NextEvent | undefined
   /** The entities of which an event was put aside, and whose later events wait behind it. */
   readonly parked: ParkedEntities
   /** What it was told to go past. */
@@ -177,7 +180,7 @@ const transact = (self: Handling, effect: Handled, count?: () => void): Handled 
   Effect.suspend(() => {
     const { basis, clock, key, store, tracker } = self
     const begun = clock.monotonicTimeNanosUnsafe()
-    return Effect.onExit(store.transact(key, basis, tracker.moves, effect), (exit) =>
+    return Effect.onExit(store.transact(key, basis, tracker.moves, effect, self.nextEvent), (exit) =>
       Effect.sync(() => {
         if (Exit.isSuccess(exit)) moved(self, clock.monotonicTimeNanosUnsafe() - begun, count)
       }))

@@ -38,6 +38,7 @@ import { type Held, HeldBack } from "./HeldBack.ts"
 import type { InHand, Interruption, Options as InHandOptions } from "./inHand.ts"
 import { loadSkips } from "./loadSkips.ts"
 import { lookBack, PastProgress } from "./lookBack.ts"
+import { NextEvent } from "./NextEvent.ts"
 import { OffsetTracker } from "./OffsetTracker.ts"
 import { ParkedEntities } from "./ParkedEntities.ts"
 import { PassedOver } from "./PassedOver.ts"
@@ -139,8 +140,14 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     yield* watchHeads(options, tracker, goesOn)
     const interruption = yield* watchCommand(options, chunks)
     const clock = yield* Effect.clockWith(Effect.succeed)
+    // of groups, the round trip that this saves is a small part
+    const nextEvent = projection.delivery._tag === "ExactlyOnce" && !isGrouped(projection.handler)
+      ? new NextEvent(tracker)
+      : undefined
+    yield* Effect.addFinalizer(() => nextEvent?.abandon ?? Effect.void)
     const handling: Handling = {
       ...options,
+      nextEvent,
       handle,
       key: offsetKey(projection),
       basis: { journal, revision },
@@ -584,7 +591,9 @@ const judge = Effect.fnUntraced(function*(
       yield* handleAll(self)
       yield* meetPoison(handling, element)
     } else if (grouping.add(element)) {
+      handling.nextEvent?.isAt(chunk, judged)
       yield* flush(self)
+      handling.nextEvent?.forget()
     }
     if (turns !== undefined && element._tag !== "Skipped" && !held.isEmpty) yield* judgeDue(self, element, turns)
   }
