@@ -216,6 +216,8 @@ test("what runs after a commit runs before the next handler, and outside of its 
     yield* transact(2, { next: undefined, handler: Effect.sync(() => seen.push("next")) })
     assert.deepStrictEqual(seen, ["after", false, "next"])
     // on a connection of its own
+    assert.includeMembers(server.sent, ["SELECT after"])
+    assert.strictEqual(server.sent.filter((text) => text === "UPDATE 2").length, 1)
     assert.deepStrictEqual(server.released, ["clean", "clean"])
   }))
 
