@@ -15,3 +15,22 @@ it("a connection whose turn comes when nobody wants it any more is given back at
   await acquired.then(() => assert.fail("nobody wants it"), () => {})
   assert.deepStrictEqual(released, [undefined])
 })
+
+it("a connection is due between two transactions where it is not as it was, or none is left for others", async () => {
+  const client = { isChanged: false, isMisled: false, release: () => {} }
+  const pool = { connect: async () => client, options: { max: 2 }, totalCount: 1, idleCount: 0, waitingCount: 0 }
+  const session = await makeSessions(pool as unknown as Pg.Pool).acquire(new AbortController().signal)
+  const isDueWith = (change: object): boolean => {
+    const before = { ...pool }
+    Object.assign(pool, change)
+    const isDue = session.isDue!()
+    Object.assign(pool, before)
+    return isDue
+  }
+  assert.isFalse(isDueWith({}))
+  assert.isFalse(isDueWith({ totalCount: 2, idleCount: 1 }))
+  assert.isTrue(isDueWith({ totalCount: 2 }))
+  assert.isTrue(isDueWith({ waitingCount: 1 }))
+  client.isChanged = true
+  assert.isTrue(isDueWith({}))
+})

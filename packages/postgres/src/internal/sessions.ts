@@ -7,6 +7,10 @@ import { ControlClient } from "./pool.ts"
 
 const statuses: Readonly<Record<string, TransactionStatus>> = { I: "none", T: "open", E: "failed" }
 
+/** Whether there is a connection for whoever comes next, such as for what a transaction runs after its commit. */
+const hasSpare = ({ idleCount, options, totalCount, waitingCount }: Pg.Pool): boolean =>
+  waitingCount === 0 && (idleCount > 0 || totalCount < options.max)
+
 /** @internal The connections of a pool, as `Database` uses them. */
 export const makeSessions = (pool: Pg.Pool): Sessions => {
   const known = new WeakMap<Pg.PoolClient, Promise<DatabaseConnection>>()
@@ -52,7 +56,7 @@ export const makeSessions = (pool: Pg.Pool): Sessions => {
             return { command: client.endedAs, begun: undefined }
           }
         },
-        isDue: () => client.isChanged || client.isMisled || pool.waitingCount > 0,
+        isDue: () => client.isChanged || client.isMisled || !hasSpare(pool),
         // the error of a statement arrives before the server's word on the transaction
         ask: async () => {
           await client.query("")
