@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
  * **Details**
  *
  * The time is real time, under a `TestClock` as well. The pauses between the questions grow with the time waited, from 2 to 25 milliseconds.
+ * A question that takes longer than that is followed by a pause of twice its time, of 250 milliseconds at most.
  *
  * **Example** (Waiting for another fiber)
  *
@@ -42,11 +43,16 @@ export const until = <E = never, R = never>(
     const limit = Duration.toMillis(Duration.fromInputUnsafe(options?.atMost ?? defaultAtMost))
     const holds = Effect.isEffect(condition) ? condition : Effect.sync(condition)
     const start = realClock.monotonicTimeNanosUnsafe()
-    for (let polls = 0; !(yield* holds); polls++) {
-      const waited = Number(realClock.monotonicTimeNanosUnsafe() - start) / 1e6
+    const elapsed = () => Number(realClock.monotonicTimeNanosUnsafe() - start) / 1e6
+    for (let polls = 0, asked = 0; !(yield* holds); polls++) {
+      const waited = elapsed()
       if (waited > limit) return yield* Effect.die(new Error(`Waited ${limit} ms in vain for ${what}`))
       // what takes long is asked for less often: asking can be most of the work that others wait for
-      yield* polls < yields && waited < 2 ? Effect.yieldNow : pause(Math.min(Math.max(waited / 5, 2), 25))
+      const answering = Math.min(2 * (waited - asked), 250)
+      yield* polls < yields && waited < 2
+        ? Effect.yieldNow
+        : pause(Math.max(Math.min(Math.max(waited / 5, 2), 25), answering))
+      asked = elapsed()
     }
   })
 
