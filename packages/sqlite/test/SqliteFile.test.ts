@@ -96,6 +96,20 @@ it.effect("looks for what others commit every 10 ms, and every 25 when there was
     assert.strictEqual(yield* noticed, 10)
   }))
 
+it.live("in memory is a file of its own each time, which is gone when it is closed", () =>
+  Effect.gen(function*() {
+    const file = Effect.gen(function*() {
+      yield* Journal.append(Note, { id: "n", events: ["first"] })
+      assert.deepStrictEqual(yield* events, ["first"])
+      const [main] = yield* Database.Database.use(({ run }) => run(sql<{ file: string }>`PRAGMA database_list`))
+      assert.isTrue(Fs.existsSync(main!.file))
+      return main!.file
+    })
+    const [one, other] = [yield* within(":memory:", file), yield* within(":memory:", file)]
+    assert.notStrictEqual(one, other)
+    for (const name of [one, other]) assert.isFalse(Fs.existsSync(Path.dirname(name)))
+  }))
+
 it.live("keeps its events and its identity when it is opened again", () =>
   Effect.gen(function*() {
     const filename = yield* temporaryFile

@@ -4,15 +4,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { quickFile } from "./files.ts"
 
+// what is called in memory is a file, too, and its tests would be the same again: `SqliteFile.test.ts` says that it is one
 const file = Effect.map(quickFile, (filename) => SqliteStorage.layer({ filename }))
 
-for (
-  const [name, layer] of [
-    ["SQLite file", Layer.unwrap(file)],
-    ["SQLite in memory", SqliteStorage.layer({ filename: ":memory:" })]
-  ] as const
-) {
-  StorageTest.suite(name, layer)
-}
-
+StorageTest.suite("SQLite file", Layer.unwrap(file))
 StorageTest.suiteShared("SQLite file, opened twice", file)
