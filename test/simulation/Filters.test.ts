@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { Simulation } from "@sluice/testing"
+import * as Simulation from "@sluice/testing/Simulation"
 import { changing, run } from "./network.ts"
 import { report } from "./report.ts"
 

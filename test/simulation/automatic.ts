@@ -2,18 +2,19 @@
  * What the simulator runs: processes that share a projection whose number of workers follows its lag, under loads that change, while people scale it as well,
  * and while something goes wrong.
  */
-import {
-  EntityType,
-  EventCodec,
-  HeartbeatStore,
-  Journal,
-  Projection,
-  ProjectionManagement,
-  ProjectionRegistry,
-  Slice,
-  Source
-} from "@sluice/core"
-import { Auditor, FaultPlan, SimulatedDatabase, Simulation } from "@sluice/testing"
+import * as EntityType from "@sluice/core/EntityType"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as HeartbeatStore from "@sluice/core/HeartbeatStore"
+import * as Journal from "@sluice/core/Journal"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
+import * as Slice from "@sluice/core/Slice"
+import * as Source from "@sluice/core/Source"
+import * as Auditor from "@sluice/testing/Auditor"
+import * as FaultPlan from "@sluice/testing/FaultPlan"
+import * as SimulatedDatabase from "@sluice/testing/SimulatedDatabase"
+import * as Simulation from "@sluice/testing/Simulation"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"

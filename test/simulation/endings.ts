@@ -1,6 +1,8 @@
 /** What the workloads have in common at their end, when nothing goes wrong any more. */
-import { type OffsetStore, ProjectionManagement } from "@sluice/core"
-import { type SimulatedDatabase, Simulation } from "@sluice/testing"
+import type * as OffsetStore from "@sluice/core/OffsetStore"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import type * as SimulatedDatabase from "@sluice/testing/SimulatedDatabase"
+import * as Simulation from "@sluice/testing/Simulation"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 

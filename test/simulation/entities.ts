@@ -1,6 +1,9 @@
 /** What the simulator runs: processes that have the same entities, in memory or not, people who send commands, and what goes wrong meanwhile. */
-import { type EntityError, EventSourced } from "@sluice/entity"
-import { FaultPlan, SimulatedDatabase, Simulation } from "@sluice/testing"
+import type * as EntityError from "@sluice/entity/EntityError"
+import * as EventSourced from "@sluice/entity/EventSourced"
+import * as FaultPlan from "@sluice/testing/FaultPlan"
+import * as SimulatedDatabase from "@sluice/testing/SimulatedDatabase"
+import * as Simulation from "@sluice/testing/Simulation"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

@@ -1,6 +1,6 @@
 /** Handlers that workers make for themselves: each is started before its first call, and stopped after its last one. */
-import { Handler } from "@sluice/core"
-import { Simulation } from "@sluice/testing"
+import * as Handler from "@sluice/core/Handler"
+import * as Simulation from "@sluice/testing/Simulation"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 

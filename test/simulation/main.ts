@@ -8,20 +8,12 @@
  * With `--workload automatic` the number of workers follows the lag.
  * With `--workload replicas` the same entities are written in three regions.
  */
-import { Simulation } from "@sluice/testing"
+import * as Simulation from "@sluice/testing/Simulation"
 import type * as Arbitrary from "effect/Arbitrary"
 import type * as Effect from "effect/Effect"
 import { readArgs } from "../kit/readArgs.ts"
 import { refuse } from "../kit/refuse.ts"
-import * as automatic from "./automatic.ts"
-import * as entities from "./entities.ts"
-import * as network from "./network.ts"
-import * as replicas from "./replicas.ts"
 import { report } from "./report.ts"
-import * as scaling from "./scaling.ts"
-import * as skips from "./skips.ts"
-import * as versions from "./versions.ts"
-import * as projections from "./workload.ts"
 
 const { values } = readArgs("test:simulation", {
   options: {
@@ -58,16 +50,17 @@ const exploring = <A>(
   }
 }
 
+/** What a workload needs is loaded for that one alone: it is most of what a short run does. */
 const workloads = {
-  projections: exploring(projections.workloads, projections.run),
-  network: exploring(network.workloads, network.run),
-  filters: exploring(network.changing, network.run),
-  scaling: exploring(scaling.scalings, scaling.run),
-  entities: exploring(entities.workloads, entities.run),
-  versions: exploring(versions.versions, versions.run),
-  skips: exploring(skips.skips, skips.run),
-  automatic: exploring(automatic.automatic, automatic.run),
-  replicas: exploring(replicas.workloads, replicas.run)
+  projections: () => import("./workload.ts").then(({ run, workloads }) => exploring(workloads, run)),
+  network: () => import("./network.ts").then(({ run, workloads }) => exploring(workloads, run)),
+  filters: () => import("./network.ts").then(({ changing, run }) => exploring(changing, run)),
+  scaling: () => import("./scaling.ts").then(({ run, scalings }) => exploring(scalings, run)),
+  entities: () => import("./entities.ts").then(({ run, workloads }) => exploring(workloads, run)),
+  versions: () => import("./versions.ts").then(({ run, versions }) => exploring(versions, run)),
+  skips: () => import("./skips.ts").then(({ run, skips }) => exploring(skips, run)),
+  automatic: () => import("./automatic.ts").then(({ automatic, run }) => exploring(automatic, run)),
+  replicas: () => import("./replicas.ts").then(({ run, workloads }) => exploring(workloads, run))
 }
 
 const isWorkload = (name: string): name is keyof typeof workloads => Object.hasOwn(workloads, name)
@@ -75,7 +68,7 @@ const isWorkload = (name: string): name is keyof typeof workloads => Object.hasO
 const workload = isWorkload(values.workload)
   ? values.workload
   : refuse(`--workload is one of ${Object.keys(workloads).join(", ")}, not '${values.workload}'`)
-const explore = workloads[workload]
+const explore = await workloads[workload]()
 const seed = values.seed === undefined ? undefined : whole("seed", values.seed)
 const from = seed ?? whole("from", values.from)
 const seeds = seed === undefined ? whole("seeds", values.seeds) : 1

@@ -1,23 +1,27 @@
 /** What the simulator runs: a producer and consumers in processes of their own, each side with its database, and what becomes of the network meanwhile. */
-import {
-  ConsumerFilter,
-  EntityType,
-  type Envelope,
-  EventCodec,
-  EventFilter,
-  EventStream,
-  Handler,
-  Journal,
-  Offset,
-  PersistenceId,
-  Projection,
-  ProjectionManagement,
-  type Slice,
-  Source,
-  Timestamp
-} from "@sluice/core"
-import { EventConsumer, EventProducer, GrpcServer } from "@sluice/grpc"
-import { Auditor, FaultPlan, SimulatedDatabase, SimulatedNetwork, Simulation } from "@sluice/testing"
+import * as ConsumerFilter from "@sluice/core/ConsumerFilter"
+import * as EntityType from "@sluice/core/EntityType"
+import type * as Envelope from "@sluice/core/Envelope"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as EventFilter from "@sluice/core/EventFilter"
+import * as EventStream from "@sluice/core/EventStream"
+import * as Handler from "@sluice/core/Handler"
+import * as Journal from "@sluice/core/Journal"
+import * as Offset from "@sluice/core/Offset"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import type * as Slice from "@sluice/core/Slice"
+import * as Source from "@sluice/core/Source"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as EventConsumer from "@sluice/grpc/EventConsumer"
+import * as EventProducer from "@sluice/grpc/EventProducer"
+import * as GrpcServer from "@sluice/grpc/GrpcServer"
+import * as Auditor from "@sluice/testing/Auditor"
+import * as FaultPlan from "@sluice/testing/FaultPlan"
+import * as SimulatedDatabase from "@sluice/testing/SimulatedDatabase"
+import * as SimulatedNetwork from "@sluice/testing/SimulatedNetwork"
+import * as Simulation from "@sluice/testing/Simulation"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

@@ -1,6 +1,9 @@
 /** A placement of workers as a cluster has it: each process leases some, and others get them when it gives them up, or is not heard of for a while. */
-import { type OffsetStore, Placement, Projection, SliceRange } from "@sluice/core"
-import { Simulation } from "@sluice/testing"
+import type * as OffsetStore from "@sluice/core/OffsetStore"
+import * as Placement from "@sluice/core/Placement"
+import * as Projection from "@sluice/core/Projection"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Simulation from "@sluice/testing/Simulation"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"

@@ -1,4 +1,4 @@
-import { Simulation } from "@sluice/testing"
+import * as Simulation from "@sluice/testing/Simulation"
 
 /** What is simulated. */
 export type Workload =

@@ -2,25 +2,26 @@
  * What the simulator runs: processes that share a projection of several sources, whose workers are scaled and move between them, and what goes wrong
  * meanwhile.
  */
-import {
-  EntityType,
-  type Envelope,
-  EventCodec,
-  Handler,
-  HeartbeatStore,
-  Journal,
-  PersistenceId,
-  Projection,
-  ProjectionManagement,
-  ProjectionRegistry,
-  type ProjectionStatus,
-  type Receipt,
-  RecoveryStrategy,
-  SliceRange,
-  Source,
-  Timestamp
-} from "@sluice/core"
-import { Auditor, FaultPlan, SimulatedDatabase, Simulation } from "@sluice/testing"
+import * as EntityType from "@sluice/core/EntityType"
+import type * as Envelope from "@sluice/core/Envelope"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as Handler from "@sluice/core/Handler"
+import * as HeartbeatStore from "@sluice/core/HeartbeatStore"
+import * as Journal from "@sluice/core/Journal"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionRegistry from "@sluice/core/ProjectionRegistry"
+import type * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import type * as Receipt from "@sluice/core/Receipt"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as Auditor from "@sluice/testing/Auditor"
+import * as FaultPlan from "@sluice/testing/FaultPlan"
+import * as SimulatedDatabase from "@sluice/testing/SimulatedDatabase"
+import * as Simulation from "@sluice/testing/Simulation"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"

@@ -2,22 +2,23 @@
  * What the simulator runs: processes that share a projection, some of whose events fail for ever, and people who have it go past those, while it is scaled,
  * rewound and paused, and while processes are killed.
  */
-import {
-  EntityType,
-  type Envelope,
-  EventCodec,
-  Handler,
-  Journal,
-  OffsetStore,
-  PersistenceId,
-  Projection,
-  ProjectionManagement,
-  RecoveryStrategy,
-  SliceRange,
-  Source,
-  Timestamp
-} from "@sluice/core"
-import { Auditor, FaultPlan, SimulatedDatabase, Simulation } from "@sluice/testing"
+import * as EntityType from "@sluice/core/EntityType"
+import type * as Envelope from "@sluice/core/Envelope"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as Handler from "@sluice/core/Handler"
+import * as Journal from "@sluice/core/Journal"
+import * as OffsetStore from "@sluice/core/OffsetStore"
+import * as PersistenceId from "@sluice/core/PersistenceId"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as Auditor from "@sluice/testing/Auditor"
+import * as FaultPlan from "@sluice/testing/FaultPlan"
+import * as SimulatedDatabase from "@sluice/testing/SimulatedDatabase"
+import * as Simulation from "@sluice/testing/Simulation"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"

@@ -1,15 +1,13 @@
 /** The sources that projections of the simulator read: a journal in several manners, and durable states. */
-import {
-  DurableStateStore,
-  EntityType,
-  EventCodec,
-  type Journal,
-  type PersistenceId,
-  type Selection,
-  SequenceNumber,
-  Source,
-  StateType
-} from "@sluice/core"
+import * as DurableStateStore from "@sluice/core/DurableStateStore"
+import * as EntityType from "@sluice/core/EntityType"
+import * as EventCodec from "@sluice/core/EventCodec"
+import type * as Journal from "@sluice/core/Journal"
+import type * as PersistenceId from "@sluice/core/PersistenceId"
+import type * as Selection from "@sluice/core/Selection"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Source from "@sluice/core/Source"
+import * as StateType from "@sluice/core/StateType"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"

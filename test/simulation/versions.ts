@@ -2,22 +2,23 @@
  * What the simulator runs: versions of a projection, each in processes of its own, which are built beside the one that is live, take its place, are cancelled,
  * scaled and rewound, while events come, and while processes are killed at every step.
  */
-import {
-  EntityType,
-  type Envelope,
-  EventCodec,
-  Journal,
-  type Offset,
-  Placement,
-  Projection,
-  ProjectionManagement,
-  ProjectionVersion,
-  RecoveryStrategy,
-  SliceRange,
-  Source,
-  Timestamp
-} from "@sluice/core"
-import { Auditor, FaultPlan, SimulatedDatabase, Simulation } from "@sluice/testing"
+import * as EntityType from "@sluice/core/EntityType"
+import type * as Envelope from "@sluice/core/Envelope"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as Journal from "@sluice/core/Journal"
+import type * as Offset from "@sluice/core/Offset"
+import * as Placement from "@sluice/core/Placement"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionVersion from "@sluice/core/ProjectionVersion"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as Auditor from "@sluice/testing/Auditor"
+import * as FaultPlan from "@sluice/testing/FaultPlan"
+import * as SimulatedDatabase from "@sluice/testing/SimulatedDatabase"
+import * as Simulation from "@sluice/testing/Simulation"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

@@ -1,20 +1,21 @@
 /** What the simulator runs: writers and projections on a database, and what goes wrong meanwhile. */
-import {
-  type DurableStateStore,
-  type Envelope,
-  Handler,
-  Journal,
-  Projection,
-  ProjectionManagement,
-  ProjectionStatus,
-  ProjectionWorker,
-  RecoveryStrategy,
-  SequenceNumber,
-  SliceRange,
-  Source,
-  type Timestamp
-} from "@sluice/core"
-import { Auditor, FaultPlan, SimulatedDatabase, Simulation } from "@sluice/testing"
+import type * as DurableStateStore from "@sluice/core/DurableStateStore"
+import type * as Envelope from "@sluice/core/Envelope"
+import * as Handler from "@sluice/core/Handler"
+import * as Journal from "@sluice/core/Journal"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
+import * as ProjectionWorker from "@sluice/core/ProjectionWorker"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
+import type * as Timestamp from "@sluice/core/Timestamp"
+import * as Auditor from "@sluice/testing/Auditor"
+import * as FaultPlan from "@sluice/testing/FaultPlan"
+import * as SimulatedDatabase from "@sluice/testing/SimulatedDatabase"
+import * as Simulation from "@sluice/testing/Simulation"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Counter, GCounter } from "@sluice/replication"
+import * as Counter from "@sluice/replication/Counter"
+import * as GCounter from "@sluice/replication/GCounter"
 import * as Schema from "effect/Schema"
 import { runMany } from "./kit/deliveries.ts"
 

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { OrSet } from "@sluice/replication"
+import * as OrSet from "@sluice/replication/OrSet"
 import * as DateTime from "effect/DateTime"
 import * as Equal from "effect/Equal"
 import * as HashMap from "effect/HashMap"

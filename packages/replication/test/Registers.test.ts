@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { LwwRegister, LwwTime, MvRegister } from "@sluice/replication"
+import * as LwwRegister from "@sluice/replication/LwwRegister"
+import * as LwwTime from "@sluice/replication/LwwTime"
+import * as MvRegister from "@sluice/replication/MvRegister"
 import * as Schema from "effect/Schema"
 import { type Op, type Order, runMany } from "./kit/deliveries.ts"
 

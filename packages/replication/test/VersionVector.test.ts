@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { SequenceNumber } from "@sluice/core"
-import { VersionVector } from "@sluice/replication"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as VersionVector from "@sluice/replication/VersionVector"
 import * as Schema from "effect/Schema"
 
 const replicas = ["eu", "us", "asia"]

@@ -1,28 +1,28 @@
 import { assert, describe, it } from "@effect/vitest"
-import {
-  ConsumerFilter,
-  DurableStateStore,
-  EntityType,
-  Envelope,
-  EventCodec,
-  EventFilter,
-  Handler,
-  HeartbeatStore,
-  Journal,
-  Offset,
-  OffsetStore,
-  Position,
-  Projection,
-  ProjectionManagement,
-  RecoveryStrategy,
-  SequenceNumber,
-  Slice,
-  SliceRange,
-  Source,
-  StateType,
-  Timestamp
-} from "@sluice/core"
-import { Auditor, SimulatedDatabase, Simulation } from "@sluice/testing"
+import * as ConsumerFilter from "@sluice/core/ConsumerFilter"
+import * as DurableStateStore from "@sluice/core/DurableStateStore"
+import * as EntityType from "@sluice/core/EntityType"
+import * as Envelope from "@sluice/core/Envelope"
+import * as EventCodec from "@sluice/core/EventCodec"
+import * as EventFilter from "@sluice/core/EventFilter"
+import * as Handler from "@sluice/core/Handler"
+import * as HeartbeatStore from "@sluice/core/HeartbeatStore"
+import * as Journal from "@sluice/core/Journal"
+import * as Offset from "@sluice/core/Offset"
+import * as OffsetStore from "@sluice/core/OffsetStore"
+import * as Position from "@sluice/core/Position"
+import * as Projection from "@sluice/core/Projection"
+import * as ProjectionManagement from "@sluice/core/ProjectionManagement"
+import * as RecoveryStrategy from "@sluice/core/RecoveryStrategy"
+import * as SequenceNumber from "@sluice/core/SequenceNumber"
+import * as Slice from "@sluice/core/Slice"
+import * as SliceRange from "@sluice/core/SliceRange"
+import * as Source from "@sluice/core/Source"
+import * as StateType from "@sluice/core/StateType"
+import * as Timestamp from "@sluice/core/Timestamp"
+import * as Auditor from "@sluice/testing/Auditor"
+import * as SimulatedDatabase from "@sluice/testing/SimulatedDatabase"
+import * as Simulation from "@sluice/testing/Simulation"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

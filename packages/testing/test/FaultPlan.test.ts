@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { FaultPlan, SimulatedDatabase, Simulation } from "@sluice/testing"
+import * as FaultPlan from "@sluice/testing/FaultPlan"
+import * as SimulatedDatabase from "@sluice/testing/SimulatedDatabase"
+import * as Simulation from "@sluice/testing/Simulation"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Simulation } from "@sluice/testing"
+import * as Simulation from "@sluice/testing/Simulation"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
