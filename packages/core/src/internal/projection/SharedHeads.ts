@@ -36,7 +36,7 @@ export class SharedHeads {
       if (this.#isAsking) return told
       this.#isAsking = true
       // it is of none of those who ask, as any of them may leave before the others
-      return Effect.andThen(Effect.forkDetach(this.#asking(heads)), told)
+      return Effect.andThen(Effect.forkDetach(this.#asking(heads), { startImmediately: true }), told)
     })
   }
 
