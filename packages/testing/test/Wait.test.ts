@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { Wait } from "@sluice/testing"
+import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
 
 const spin = (millis: number) => {
