@@ -1,3 +1,4 @@
+import { globSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { fileURLToPath } from "node:url"
 import { defaultServerConditions } from "vite"
@@ -21,6 +22,15 @@ const withServers = [
   "test/sql/**/*.test.ts",
   "examples/shopping-cart/test/Cluster.test.ts"
 ]
+
+/**
+ * What needs nothing but memory, and leaves nothing behind: many of these files run in one process, one after another, and modules are
+ * loaded once for all of them, which would be half of what they do. Not what measures the memory of a process, or changes a module.
+ */
+const units = globSync("packages/{core,entity,replication,sql}/test/**/*.test.ts", {
+  cwd: import.meta.dirname,
+  exclude: ["packages/entity/test/Footprint.test.ts", "packages/entity/test/Outages.test.ts"]
+})
 
 /** What starts servers of its own, and kills them. Nothing else runs meanwhile, or it would take too long. */
 const hostile = ["test/hostile/*.test.ts"]
@@ -59,9 +69,10 @@ export default defineConfig({
         test: {
           name: "local",
           include: ["test/**/*.test.ts", "packages/*/test/**/*.test.ts", "examples/*/test/**/*.test.ts"],
-          exclude: ["**/node_modules/**", ...withServers, ...hostile]
+          exclude: ["**/node_modules/**", ...units, ...withServers, ...hostile]
         }
       },
+      { extends: true, test: { name: "units", include: units, isolate: false } },
       { extends: true, test: { name: "servers", include: withServers, globalSetup: "test/setup/servers.ts" } },
       // their processes wait more than they work
       { extends: true, test: { name: "hostile", include: hostile, maxWorkers: 3, sequence: { groupOrder: 1 } } }
