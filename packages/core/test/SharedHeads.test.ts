@@ -15,7 +15,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
-import { SharedHeads } from "../src/internal/projection/SharedHeads.ts"
+import { headsIn, SharedHeads } from "../src/internal/projection/SharedHeads.ts"
 import { Note, settle, start, write } from "./projectionKit.ts"
 
 const at = (n: number, ...slices: ReadonlyArray<number>): Offsets =>
@@ -59,6 +59,30 @@ it.effect("those who ask for heads while others are answered are told together, 
     const last = yield* ask(0, 0)
     yield* TestClock.adjust(1_000)
     assert.deepStrictEqual(yield* Fiber.join(last), at(2, 0))
+  }))
+
+it.effect("a source that never answers, or throws, keeps nobody from asking again", () =>
+  Effect.gen(function*() {
+    const answers = [
+      () => Effect.never,
+      () => {
+        throw new Error("broken")
+      },
+      () => Effect.succeed(at(1, 0))
+    ]
+    const { provider } = Source.journal(Note)
+    const source = Source.make({ ...provider, heads: () => answers.shift()!() })
+    const ask = Effect.forkChild(Effect.exit(headsIn(source, SliceRange.make(0, 0))), { startImmediately: true })
+    const first = yield* ask
+    yield* TestClock.adjust("30 seconds")
+    const second = yield* ask
+    yield* TestClock.adjust("30 seconds")
+    assert.deepStrictEqual(
+      yield* Fiber.join(first),
+      Exit.fail(new Source.SourceTimeout({ source: provider.key, waited: 60_000 }))
+    )
+    assert.deepStrictEqual(yield* Fiber.join(second), Exit.die(new Error("broken")))
+    assert.deepStrictEqual(yield* Fiber.join(yield* ask), Exit.succeed(at(1, 0)))
   }))
 
 it.effect("a projection of many workers asks its journal for the heads three times when it begins: for the first worker, for all others, and for the tail", () =>

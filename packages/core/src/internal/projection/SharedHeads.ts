@@ -4,7 +4,10 @@ import * as Effect from "effect/Effect"
 import { Journal, sourceKey as journalKey } from "../../Journal.ts"
 import type { Offsets } from "../../Offset.ts"
 import * as SliceRange from "../../SliceRange.ts"
-import type * as Source from "../../Source.ts"
+import * as Source from "../../Source.ts"
+
+/** For how long a source may take for an answer, in milliseconds: until then, all who ask wait for the one that is under way. */
+const patience = 60_000
 
 /** Those who ask, and what they are told. */
 interface Question {
@@ -26,13 +29,14 @@ export class SharedHeads {
     heads: (range: SliceRange.SliceRange) => Effect.Effect<Offsets, unknown, R>,
     range: SliceRange.SliceRange
   ): Effect.Effect<Offsets, unknown, R> {
-    return Effect.suspend(() => {
+    // once somebody is to ask, they do
+    return Effect.uninterruptibleMask((restore) => {
       const question = this.#next ??= { range, answer: Deferred.makeUnsafe() }
       question.range = SliceRange.make(Math.min(question.range.min, range.min), Math.max(question.range.max, range.max))
-      const told = Effect.map(
+      const told = restore(Effect.map(
         Deferred.await(question.answer),
         (all) => new Map([...all].filter(([slice]) => SliceRange.contains(range, slice)))
-      )
+      ))
       if (this.#isAsking) return told
       this.#isAsking = true
       // it is of none of those who ask, as any of them may leave before the others
@@ -73,5 +77,11 @@ export const headsIn = (
     if (sources === undefined) known.set(of, sources = new Map())
     let found = sources.get(source.provider.key)
     if (found === undefined) sources.set(source.provider.key, found = new SharedHeads())
-    return found.ask(source.provider.heads, range)
+    const { provider } = source
+    const heads = (range: SliceRange.SliceRange) =>
+      Effect.timeoutOrElse(Effect.suspend(() => provider.heads(range)), {
+        duration: patience,
+        orElse: () => Effect.fail(new Source.SourceTimeout({ source: provider.key, waited: patience }))
+      })
+    return found.ask(heads, range)
   })
