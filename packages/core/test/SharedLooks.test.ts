@@ -90,6 +90,26 @@ it.effect("while a source takes a filter, it is known between the looks what was
     }
   }).pipe(Effect.provide(memory)))
 
+it.effect("nothing new is known before all have been told", () =>
+  Effect.gen(function*() {
+    const management = yield* ProjectionManagement
+    const looks = new SharedLooks({ ...management, isShared: true })
+    const told: Array<string> = []
+    const isKnown = () => looks.isKnown(clock)
+    const clock = yield* Effect.clockWith(Effect.succeed)
+    for (const projection of ["a", "b"]) {
+      yield* looks.join({
+        projection,
+        isFiltered: true,
+        seen: () => Effect.andThen(Effect.sleep(100), Effect.sync(() => void told.push(projection)))
+      })
+    }
+    yield* TestClock.adjust(150)
+    assert.deepStrictEqual([told, isKnown()], [["a"], false])
+    yield* TestClock.adjust(50)
+    assert.deepStrictEqual([told, isKnown()], [["a", "b"], true])
+  }).pipe(Effect.provide(memory)))
+
 it.effect("looks are rarer where no source takes a filter", () =>
   Effect.gen(function*() {
     const { asked, join } = yield* looking

@@ -142,8 +142,8 @@ export class SharedLooks {
             return Effect.forEach([...this.#lookers], ({ seen }) => seen(failed), { discard: true })
           }
           this.#took = Number((now - begun) / 1_000_000n)
-          this.#knownAt = begun
-          return exit.value
+          // only once all are told: there are pauses between, in which a worker may hand over an event
+          return Effect.andThen(exit.value, Effect.sync(() => void (this.#knownAt = begun)))
         })
       )
     )
