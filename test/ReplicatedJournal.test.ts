@@ -95,6 +95,14 @@ it.live(
       )
       assert.deepStrictEqual([failed, queued], [1, 0])
       assert.strictEqual((yield* us.events("b")).length, 4)
+      // it has read two sources by now
+      const discarded = (projection: Parameters<typeof ProjectionManagement.discardLetters>[0]) =>
+        ProjectionManagement.discardLetters(projection, { persistenceId: "notes|b|us" }).pipe(
+          Effect.provideContext(eu.context)
+        )
+      assert.strictEqual((yield* Effect.flip(discarded(ref.projection)))._tag, "AmbiguousProjection")
+      assert.strictEqual(yield* discarded(ref), 1)
+      yield* deleting(us, "b")
     }).pipe(Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None")),
   180_000
 )
