@@ -14,7 +14,8 @@ const first = { to: SequenceNumber.make(1) }
 /**
  * @internal
  * Whether an event is of an entity that was deleted here, and had come before that. Where replicas were added or removed, what others still have of it comes once more from the beginnings of their journals, by a source with
- * another name, and nothing is left of the entity that tells. But the offset of the source before tells what had come, as an entity is not deleted before what others have of it is here.
+ * another name, and nothing is left of the entity that tells. But the offset of the source before tells what had come, as an entity is not deleted before what others have of it is here. That does not hold for what a replica had written that was named
+ * as gone then: where it had not come, and others pass it on, it counts as if it had.
  */
 export const isOfDeletedHere = (
   here: PersistenceId,
