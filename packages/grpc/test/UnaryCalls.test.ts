@@ -152,7 +152,10 @@ layer(Producer.quiet, { excludeTestServices: true })("LoadEvent", (it) => {
         "the producer failed at event 1 of 'Cart|a'; its log says more"
       ])
       yield* Wait.until("the log", () => lines.join("\n").includes("password 1234"))
-      assert.match(lines.join("\n"), /A call of LoadEvent failed on the stream 'cart', at event 1 of 'Cart\|a'/)
+      assert.match(
+        lines.join("\n"),
+        /A call of LoadEvent failed for \S+:\d+ on the stream 'cart', at event 1 of 'Cart\|a'/
+      )
     }).pipe(Effect.provide(MemoryStorage.layer)))
 })
 

@@ -27,7 +27,7 @@ export const streaming = (
           call.end(Exit.isSuccess(exit) ? ok : statusOf(exit.cause))
           return Exit.isSuccess(exit) || isForeseen(exit.cause)
             ? Effect.void
-            : Effect.logWarning(`A call of ${nameOf(path)} failed${whereFailed(exit.cause)}`, exit.cause)
+            : Effect.logWarning(`A call of ${nameOf(path)} failed${whereFailed(exit.cause, call.peer)}`, exit.cause)
         })).pipe(Effect.exit, Effect.asVoid)
     )
     call.onCancelled(() => fiber.interruptUnsafe())

@@ -37,14 +37,12 @@ const adviceOf = (error: unknown): string => {
   }
 }
 
-/** @internal Whose call has failed, where, and what to do, for the log. */
-export const whereFailed = (cause: Cause.Cause<unknown>): string => {
+/** @internal Whose call has failed, which is that of a peer if no more is known, where, and what to do, for the log. */
+export const whereFailed = (cause: Cause.Cause<unknown>, peer: string): string => {
   const stream = Context.getOrUndefined(Cause.annotations(cause), FailedStream)
-  const caller = Context.getOrUndefined(Cause.annotations(cause), FailedCaller)
+  const caller = Context.getOrUndefined(Cause.annotations(cause), FailedCaller) ?? peer
   const event = eventOf(cause)
-  const on = `${caller === undefined ? "" : ` for ${caller}`}${
-    stream === undefined ? "" : ` on the stream '${stream}'`
-  }`
+  const on = ` for ${caller}${stream === undefined ? "" : ` on the stream '${stream}'`}`
   if (event === undefined) return on
   const error = Cause.squash(cause)
   // the storage's errors say what to do
