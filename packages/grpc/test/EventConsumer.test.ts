@@ -850,7 +850,7 @@ layer(Producer.quiet, { excludeTestServices: true })("another journal", (it) => 
       yield* Wait.until("the log of the producer", () => lines.length > 0)
       assert.match(
         lines[0]!,
-        /EventsBySlices failed on the stream 'cart'".*Correct the address or restore the database/
+        /EventsBySlices failed for 127\.0\.0\.1:\d+ on the stream 'cart'".*Correct the address or restore the database/
       )
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
