@@ -71,7 +71,10 @@ export interface Naming {
   readonly singleEvents?: number
 }
 
-/** So many events come by themselves until all code that is run for them is compiled; until then they take twice the processor. */
+/**
+ * So many events come by themselves until all code that is run for them is compiled; until then they take twice the processor. A quick run does not wait for
+ * as many as that.
+ */
 const compiledAfter = 10_000
 
 /** Runs both in turn, first the one and then the other first. */
@@ -84,7 +87,7 @@ export const compare = Effect.fnUntraced(function*<E, R, E2, R2>(
   const baseline = size.alone ? undefined : byHand
   const samples: Array<Measured> = []
   const others: Array<Measured> = []
-  const warmUp = size.runs > 1 ? Math.ceil(compiledAfter / singleEvents) : 0
+  const warmUp = size.runs > 1 ? Math.ceil(Math.min(1, size.scale) * compiledAfter / singleEvents) : 0
   for (let round = 0; round < size.runs + warmUp; round++) {
     const sides = [
       Effect.map(Work.during(ours), ([sample, cores]) => void samples.push({ ...sample, cores })),

@@ -61,11 +61,11 @@ export const tellOfGone = Effect.fnUntraced(function*<E, R>(
   }
 })
 
-/** Whether the source has deleted any event of a slice that is not older than a time. */
+/** Whether the source has deleted any event of a slice that is not older than a time. It may have, where it does not say: nothing else depends on that. */
 const isDeletedSince = <E, R>(provider: Provider<any, E, R>, slice: Slice, time: Timestamp) =>
-  Effect.map(
-    orTimeout(provider, provider.before(SliceRange.make(slice, slice), time)),
-    (before) => before.get(slice)?.position === 0
+  orTimeout(provider, provider.before(SliceRange.make(slice, slice), time)).pipe(
+    Effect.map((before) => before.get(slice)?.position === 0),
+    Effect.orElseSucceed(() => true)
   )
 
 const format = (time: Timestamp): string => DateTime.formatIso(DateTime.makeUnsafe(toMillis(time)))
