@@ -22,20 +22,25 @@ const moveTo = (position: number): Move => ({
   to: Offset.make(position, position)
 })
 
+/** A position to move to, or none. */
+type Target = number | "nowhere"
+
+const movesTo = (target: Target): ReadonlyArray<Move> => target === "nowhere" ? [] : [moveTo(target)]
+
 interface Use {
   readonly server: FakeServer
   readonly database: Database.Database["Service"]
   readonly ahead: Ahead
   /** Moves to a position. The handler inserts it, unless another is given. The next move is the one after it, or the one that is given, or not known. */
   readonly transact: (
-    position: number,
-    options?: { readonly next?: number | undefined; readonly handler?: Effect.Effect<unknown, unknown> }
+    position: Target,
+    options?: { readonly next?: Target | undefined; readonly handler?: Effect.Effect<unknown, unknown> }
   ) => Effect.Effect<unknown, unknown>
 }
 
 const moveStatement = (_key: unknown, _basis: unknown, moves: ReadonlyArray<Move>) => ({
-  sql: `UPDATE ${moves[0]!.to.position}`,
-  parameters: [moves[0]!.from?.position ?? 0]
+  sql: `UPDATE ${moves[0]?.to.position}`,
+  parameters: [moves[0]?.from?.position ?? 0]
 })
 
 const test = (
@@ -55,17 +60,17 @@ const test = (
         moveStatement,
         ...options
       })
-      let next: number | undefined
-      const ahead: Ahead = { next: () => next === undefined ? undefined : [moveTo(next)], abandon: Effect.void }
+      let next: Target | undefined
+      const ahead: Ahead = { next: () => next === undefined ? undefined : movesTo(next), abandon: Effect.void }
       yield* body({
         server,
         database,
         ahead,
         transact: (position, { handler, ...known } = {}) =>
           Effect.suspend(() => {
-            next = "next" in known ? known.next : position + 1
+            next = "next" in known ? known.next : Number(position) + 1
             const insert = database.run(sql.raw(`INSERT ${position}`))
-            return store.transact(key, basis, [moveTo(position)], handler ?? insert, ahead)
+            return store.transact(key, basis, movesTo(position), handler ?? insert, ahead)
           })
       })
     }).pipe(Effect.scoped))
@@ -102,6 +107,15 @@ test("none begins where it is not known what comes next, or a connection is to b
     yield* transact(2)
     assert.deepStrictEqual(server.sent.at(-1), "COMMIT")
     assert.deepStrictEqual(server.released, ["clean", "clean"])
+  }))
+
+test("one that moves nothing begins by itself", ({ server, transact }) =>
+  Effect.gen(function*() {
+    server.when("select \"revision\"", { rows: [{ revision: 0 }] })
+    yield* transact(1, { next: "nowhere" })
+    assert.deepStrictEqual(server.sent.at(-1), "COMMIT")
+    yield* transact("nowhere", { next: undefined })
+    assert.deepStrictEqual(server.sent.slice(-2), ["INSERT nowhere", "COMMIT"])
   }))
 
 test("one begins anew where the commit before it has failed", ({ server, transact }) =>

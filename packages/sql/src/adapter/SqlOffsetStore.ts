@@ -98,8 +98,8 @@ export interface Options {
     moves: ReadonlyArray<Move>
   ) => Effect.Effect<boolean, SqlError>
   /**
-   * The same in one statement that returns a row if all of them were made, for a database that begins a transaction with the commit of the one before; undefined
-   * where it takes more than that.
+   * The statement that `move` runs, for a database that begins a transaction with the commit of the one before; undefined where it
+   * takes more than one.
    */
   readonly moveStatement?: (key: OffsetKey, basis: Basis, moves: ReadonlyArray<Move>) => Statement | undefined
   /** In the statements of all databases if undefined. */
@@ -293,6 +293,10 @@ export const make = (
     }
   })
 
+  /** What a transaction begins with, where it moves anything. */
+  const beginningOf = (key: OffsetKey, basis: Basis, moves: ReadonlyArray<Move>): Statement | undefined =>
+    moves.length === 0 ? undefined : moveStatement?.(key, basis, moves)
+
   const successions = new WeakMap<Ahead, Succession.Succession>()
 
   /** The transactions of a worker, each of which may begin with the commit of the one before; undefined where none does. */
@@ -302,7 +306,7 @@ export const make = (
     if (known !== undefined) return known
     const made = new Succession.Succession(() => {
       const moves = ahead.next()
-      return moves && moveStatement(key, basis, moves)
+      return moves === undefined ? undefined : beginningOf(key, basis, moves)
     })
     successions.set(ahead, made)
     ahead.abandon = made.abandon
@@ -445,7 +449,7 @@ export const make = (
       // what the effect runs after its transaction is none of the succession
       const own = transact(key, basis, moves, Effect.provideService(effect, Succession.Current, undefined))
       return Effect.andThen(
-        Effect.suspend(() => succession.expect(moveStatement!(key, basis, moves))),
+        Effect.suspend(() => succession.expect(beginningOf(key, basis, moves))),
         Effect.provideService(own, Succession.Current, succession)
       )
     }
