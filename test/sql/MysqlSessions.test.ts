@@ -23,6 +23,7 @@ import * as Tables from "@sluice/sql/Tables"
 import * as TestServer from "@sluice/testing/TestServer"
 import * as Wait from "@sluice/testing/Wait"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
@@ -378,6 +379,38 @@ for (const [name, program] of servers) {
         }))
         assert.strictEqual((yield* Fiber.join(append)).sequenceNumber, 2)
       }).pipe(provideFresh(), Effect.provideService(References.MinimumLogLevel, "None")))
+
+    it.effect("on a server that takes no writes any more commits nothing, and what would begin with the commit does not", () =>
+      Effect.gen(function*() {
+        const { run: admin } = yield* Server
+        const { afterCommit, run } = yield* Database
+        const events = Array.from({ length: 10 }, (_, i) => String(i + 1))
+        yield* run(sql`CREATE TABLE handled (event VARCHAR(10), INDEX (event))`)
+        const [{ name }] = (yield* run<{ name: string }>(sql`SELECT DATABASE() AS name`)) as [{ name: string }]
+        yield* Journal.append(Note, { id: "n", events })
+        const refusing = yield* Deferred.make<void>()
+        const committed: Array<string> = []
+        const writable = yield* Effect.forkChild(Effect.andThen(
+          Deferred.await(refusing),
+          // until the transaction is over, which holds a lock
+          admin(`SELECT event FROM ${name}.handled WHERE event = '5' FOR UPDATE`, "SET GLOBAL read_only = 0")
+        ))
+        yield* Layer.build(Projection.layer(
+          Source.journal(Note).pipe(Projection.exactlyOnce("refused", ({ event }) =>
+            Effect.gen(function*() {
+              yield* run(sql`INSERT INTO handled VALUES (${event})`)
+              yield* afterCommit(Effect.sync(() => void committed.push(event)))
+              if (event !== "5" || (yield* Deferred.isDone(refusing))) return
+              yield* admin("SET GLOBAL read_only = 1")
+              yield* Deferred.succeed(refusing, undefined)
+            })))
+        ))
+        yield* ProjectionStatus.caughtUp("refused")
+        yield* Fiber.join(writable)
+        const rows = yield* run<{ event: string }>(sql`SELECT event FROM handled ORDER BY CAST(event AS SIGNED)`)
+        assert.deepStrictEqual(rows.map(({ event }) => event), events)
+        assert.deepStrictEqual(committed, events)
+      }).pipe(Effect.scoped, provideFresh(), Effect.provideService(References.MinimumLogLevel, "None")))
 
     it.effect("that is silent while it is being set is given up", () =>
       Effect.gen(function*() {

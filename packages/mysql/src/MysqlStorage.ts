@@ -100,7 +100,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   )
   const { maxEventBytes } = options
   const journal = yield* SqlJournal.make({ database, db, dialect, signals, identity, maxEventBytes, lanes, waiters })
-  return SqlStorage.make({ database, db, journal, signals, move: makeMove(database, qualified), transactionTimeout })
+  return SqlStorage.make({ database, db, journal, signals, ...makeMove(database, qualified), transactionTimeout })
 })
 
 /** What the server is, and the database that the session is in. */

@@ -86,3 +86,20 @@ it.live.each<[string, (password: string) => Options["password"]]>([
     const pool = yield* makePool(options, 1, use)
     yield* Effect.scoped(pool.lend)
   }))
+
+it.live("a pool has a connection to spare while one is free or can be made, and nobody waits", () =>
+  Effect.gen(function*() {
+    const scope = yield* Scope.make()
+    const pool = yield* Scope.provide(makePool({ url: inject("mariadb") }, 2, use), scope)
+    const sessions = makeSessions(pool)
+    const acquire = Effect.promise((signal) => sessions.acquire(signal))
+    const first = yield* acquire
+    assert.isTrue(pool.hasSpare())
+    const second = yield* acquire
+    assert.isFalse(pool.hasSpare())
+    second.release(true)
+    assert.isTrue(pool.hasSpare())
+    first.release(true)
+    yield* Scope.close(scope, Exit.void)
+    assert.isFalse(pool.hasSpare())
+  }))

@@ -29,6 +29,8 @@ export interface Pool {
   readonly use: Use
   /** Lends a connection until the scope ends. */
   readonly lend: Effect.Effect<Session, SqlError, Scope.Scope>
+  /** Whether there is a connection for whoever comes next, such as for what a transaction runs after its commit. */
+  readonly hasSpare: () => boolean
   /** Those that there are. */
   readonly sessions: ReadonlySet<Session>
   /** Closes a connection that works, and will be replaced by another to the same server. */
@@ -69,6 +71,10 @@ const discard = (state: State, session: Session, message: string): void => {
 
 type Connections = Pools.Pool<Session, SqlError>
 
+/** Whether there is a connection that nobody has and nobody waits for. */
+const hasFree = ({ state: { availableHead, waiters } }: Connections): boolean =>
+  availableHead?.exit._tag === "Success" && waiters.size === 0
+
 /** @internal Closes its connections with the scope, whether or not the server answers. */
 export const makePool = (
   options: Options,
@@ -107,6 +113,10 @@ export const makePool = (
       options,
       use,
       lend: lend(state, connections),
+      hasSpare: () => {
+        const { items, waiters } = connections.state
+        return !state.isClosed && (hasFree(connections) || waiters.size === 0 && items.size < max)
+      },
       sessions: state.sessions,
       discard: (session, message) => discard(state, session, message)
     }
@@ -133,8 +143,7 @@ const lend = (state: State, connections: Connections): Effect.Effect<Session, Sq
   }).pipe(RealTime.provide)
   return Effect.suspend(() => {
     if (state.isClosed) return Effect.fail(toConnectError("mysql")("connect")(closedError()))
-    const { availableHead, waiters } = connections.state
-    return availableHead?.exit._tag === "Success" && waiters.size === 0 ? lendAny(state, connections) : inTime
+    return hasFree(connections) ? lendAny(state, connections) : inTime
   })
 }
 

@@ -2,9 +2,11 @@ import type { Session, Sessions } from "@sluice/sql/adapter/Session"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import { type DatabaseConnection, MysqlDriver } from "kysely"
+import { CompiledQuery, type DatabaseConnection, MysqlDriver } from "kysely"
 import * as Connection from "./connection.ts"
 import { canceller, errorOf, type Pool } from "./pool.ts"
+
+const commitAndChain = CompiledQuery.raw("COMMIT AND CHAIN")
 
 /** @internal The connections of a pool, as `Database` uses them. */
 export const makeSessions = (pool: Pool): Sessions => {
@@ -45,6 +47,16 @@ export const makeSessions = (pool: Pool): Sessions => {
       return {
         connection,
         status,
+        commitAndBegin: async (_, first) => {
+          // with the isolation level and the access mode of this one
+          await connection.executeQuery(commitAndChain)
+          // outside of a transaction, the query would be committed at once
+          const begun = status() === "open"
+            ? await connection.executeQuery<any>(first).catch(() => undefined)
+            : undefined
+          return { command: "COMMIT", begun }
+        },
+        isDue: () => session.isChanged || !pool.hasSpare(),
         // an error says nothing of the transaction
         ask: () =>
           new Promise((resolve, reject) => {
