@@ -100,7 +100,7 @@ const open = (session: http2.ClientHttp2Session, method = "EventsBySlices"): Stu
   return call
 }
 
-/** A journal in a file, whose events are not in memory before they are read. */
+/** A journal in a file, whose events are not in memory before they are read. It is to outlive the server. */
 const file = Layer.unwrap(Effect.map(
   Effect.acquireRelease(
     Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "sluice-hostile-"))),
@@ -174,7 +174,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer of large events
         )
         for (const { code } of stuck) assert.include([undefined, NGHTTP2_ENHANCE_YOUR_CALM], code)
         assert.isBelow(memory.mebibytes, 2 * 128)
-      }).pipe(Effect.provide(file)),
+      }).pipe(Effect.scoped, Effect.provide(file)),
     120_000
   )
 
@@ -216,7 +216,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer of large events
         const codes = [undefined, NGHTTP2_NO_ERROR, NGHTTP2_ENHANCE_YOUR_CALM]
         for (const { code } of stuck) assert.include(codes, code)
         assert.isBelow(memory.mebibytes, 2 * 128)
-      }).pipe(Effect.provide(file)),
+      }).pipe(Effect.scoped, Effect.provide(file)),
     120_000
   )
 
@@ -248,7 +248,7 @@ layer(Producer.quiet, { excludeTestServices: true })("a producer of large events
         }
         assert.strictEqual(answer._tag, "Success")
         assert.isBelow(memory.mebibytes, 2 * 128)
-      }).pipe(Effect.provide(file)),
+      }).pipe(Effect.scoped, Effect.provide(file)),
     120_000
   )
 })
