@@ -26,7 +26,8 @@ const Entry = EntityType.make("entry", { codec: EventCodec.string })
 /** Handles events, each of which is written, and returns what was written. The effect runs in the handler, and after its commit what it returns. */
 const run = (
   name: string,
-  during: (event: string, pid: number) => Effect.Effect<Effect.Effect<void>, unknown, Database.Database>
+  during: (event: string, pid: number) => Effect.Effect<Effect.Effect<void>, unknown, Database.Database>,
+  recovery = RecoveryStrategy.skip
 ) =>
   Effect.gen(function*() {
     const database = yield* Database.Database
@@ -45,7 +46,7 @@ const run = (
               )
               yield* database.afterCommit(yield* during(event, row!.pid))
             })),
-          Projection.recovery(RecoveryStrategy.skip)
+          Projection.recovery(recovery)
         )
       ))
       yield* ProjectionStatus.caughtUp(name)
@@ -117,6 +118,22 @@ layer(PostgresStorage.layer({ url, schema }), { excludeTestServices: true })((it
             : Effect.void
         ))
       assert.strictEqual(lost, 3)
+      assert.deepStrictEqual(written, numbers.map(Number))
+    }))
+
+  it.effect("no event is at fault where the connection is lost between a commit and what begins with it", () =>
+    Effect.gen(function*() {
+      const database = yield* Database.Database
+      const end = `CREATE FUNCTION ${schema}.end_session() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF nextval('${schema}.tries') % 2 = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+        RETURN NEW;
+      END $$`
+      const whenMoved = `CREATE TRIGGER end_session BEFORE UPDATE ON ${schema}.sluice_offset FOR EACH ROW
+        WHEN (NEW.projection = 'cut' AND NEW.position % 10 = 5) EXECUTE FUNCTION ${schema}.end_session()`
+      for (const statement of [`CREATE SEQUENCE ${schema}.tries`, end, whenMoved]) {
+        yield* database.run(sql.raw(statement))
+      }
+      const written = yield* run("cut", () => Effect.succeed(Effect.void), RecoveryStrategy.fail)
       assert.deepStrictEqual(written, numbers.map(Number))
     }))
 })

@@ -164,6 +164,16 @@ for (const [kind, way] of [["lockTimeout", "clean"], ["lost", "closed"]] as cons
     }))
 }
 
+test("a commit holds though the connection is lost with what begins next, and the driver does not say so", ({ server, transact }) =>
+  Effect.gen(function*() {
+    server.keepsStatus = true
+    for (const sent of ["UPDATE 2", "ROLLBACK"]) {
+      server.when(sent, { error: errorOf("postgres", "lost"), isLost: true, status: "open" })
+    }
+    yield* transact(1)
+    assert.deepStrictEqual(server.released, ["closed"])
+  }))
+
 test("one that is not what was expected is rolled back, and the other begins anew", ({ server, transact }) =>
   Effect.gen(function*() {
     yield* transact(1, { next: 3 })

@@ -85,6 +85,8 @@ export class FakeServer {
   isBusy = false
   /** How many wait for a connection. */
   waiting = 0
+  /** Whether the driver goes on saying what the server has said last once the connection is lost, as that of PostgreSQL does. */
+  keepsStatus = false
   private isSilent = false
   private isLost = false
   private readonly told = new Map<string, Told>()
@@ -164,7 +166,7 @@ export class FakeServer {
           ...(this.dialect === "postgres"
             ? { begin: this.begin.bind(this), commitAndBegin: this.commitAndBegin.bind(this), isDue: () => this.isDue }
             : {}),
-          status: () => this.isSilent ? undefined : this.status,
+          status: () => this.isSilent && !(this.isLost && this.keepsStatus) ? undefined : this.status,
           ask: async () => {
             if (this.isLost) throw errorOf(this.dialect, "lost")
             return this.status

@@ -255,7 +255,10 @@ export class Lease implements Connection {
       next.beginsWith = this.beginsWith
       next.idleSince = clock.monotonicTimeNanosUnsafe()
       this.state = over
-      if (answer === undefined) return next.rollback()
+      if (answer === undefined) {
+        // a driver may go on saying of a lost connection what the server has said last
+        return Effect.andThen(next.rollback(), Effect.sync(() => void (this.isLost = next.isLost)))
+      }
       next.first = { answer, statement }
       this.isPassedOn = true
       this.succession!.begun(next)
