@@ -10,6 +10,7 @@ import * as SqlOffsetStore from "@sluice/sql/adapter/SqlOffsetStore"
 import type * as Database from "@sluice/sql/Database"
 import * as Wait from "@sluice/testing/Wait"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type { Scope } from "effect/Scope"
 import { sql } from "kysely"
 import { errorOf, FakeServer } from "./fakeServer.ts"
@@ -205,6 +206,19 @@ test("a worker that ends gives up what has begun", ({ ahead, server, transact })
     yield* transact(1)
     yield* ahead.abandon
     assert.strictEqual(server.sent.at(-1), "ROLLBACK")
+    assert.deepStrictEqual(server.released, ["clean"])
+  }))
+
+test("a worker that ends waits for what is being rolled back already", ({ ahead, server, transact }) =>
+  Effect.gen(function*() {
+    const answered = Promise.withResolvers<void>()
+    server.when("ROLLBACK", { after: answered.promise })
+    yield* transact(1)
+    yield* Wait.until("it to be given up", () => server.sent.at(-1) === "ROLLBACK")
+    const ending = yield* Effect.forkChild(ahead.abandon, { startImmediately: true })
+    assert.isUndefined(ending.pollUnsafe())
+    answered.resolve()
+    yield* Fiber.join(ending)
     assert.deepStrictEqual(server.released, ["clean"])
   }))
 

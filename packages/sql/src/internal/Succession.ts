@@ -1,6 +1,7 @@
 import type { Statement } from "@sluice/core/Transaction"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
 import * as RealTime from "../adapter/RealTime.ts"
 import type { Following, Lease } from "./Lease.ts"
 
@@ -16,6 +17,8 @@ export class Succession implements Following {
   readonly next: () => Statement | undefined
   #begun: Lease | undefined
   #inTime: (() => void) | undefined
+  /** Whoever gives up what has begun waits for what is being given up already. */
+  readonly #turn = Semaphore.makeUnsafe(1)
 
   constructor(next: () => Statement | undefined) {
     this.next = next
@@ -45,7 +48,7 @@ export class Succession implements Following {
   readonly abandon: Effect.Effect<void> = Effect.suspend(() => {
     const lease = this.take()
     return lease === undefined ? Effect.void : Effect.asVoid(Effect.andThen(lease.rollback(), lease.release()))
-  }).pipe(Effect.uninterruptible)
+  }).pipe(Semaphore.withPermit(this.#turn), Effect.uninterruptible)
 }
 
 /** @internal The succession that the transaction of a fiber is to be one of. */
