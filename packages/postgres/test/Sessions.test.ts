@@ -18,7 +18,8 @@ it("a connection whose turn comes when nobody wants it any more is given back at
 
 it("a connection is due between two transactions where it is not as it was, or none is left for others", async () => {
   const client = { isChanged: false, isMisled: false, release: () => {} }
-  const pool = { connect: async () => client, options: { max: 2 }, totalCount: 1, idleCount: 0, waitingCount: 0 }
+  const counts = { totalCount: 1, idleCount: 0, waitingCount: 0 }
+  const pool = { connect: async () => client, options: { max: 2 }, ending: false, ...counts }
   const session = await makeSessions(pool as unknown as Pg.Pool).acquire(new AbortController().signal)
   const isDueWith = (change: object): boolean => {
     const before = { ...pool }
@@ -31,6 +32,7 @@ it("a connection is due between two transactions where it is not as it was, or n
   assert.isFalse(isDueWith({ totalCount: 2, idleCount: 1 }))
   assert.isTrue(isDueWith({ totalCount: 2 }))
   assert.isTrue(isDueWith({ waitingCount: 1 }))
+  assert.isTrue(isDueWith({ ending: true }))
   client.isChanged = true
   assert.isTrue(isDueWith({}))
 })

@@ -8,8 +8,8 @@ import { ControlClient } from "./pool.ts"
 const statuses: Readonly<Record<string, TransactionStatus>> = { I: "none", T: "open", E: "failed" }
 
 /** Whether there is a connection for whoever comes next, such as for what a transaction runs after its commit. */
-const hasSpare = ({ idleCount, options, totalCount, waitingCount }: Pg.Pool): boolean =>
-  waitingCount === 0 && (idleCount > 0 || totalCount < options.max)
+const hasSpare = ({ ending, idleCount, options, totalCount, waitingCount }: Pg.Pool): boolean =>
+  !ending && waitingCount === 0 && (idleCount > 0 || totalCount < options.max)
 
 /** @internal The connections of a pool, as `Database` uses them. */
 export const makeSessions = (pool: Pg.Pool): Sessions => {
