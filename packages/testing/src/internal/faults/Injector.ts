@@ -113,11 +113,11 @@ export class Injector {
   store(store: OffsetStore["Service"], process: Process): OffsetStore["Service"] {
     return {
       ...store,
-      transact: (key, basis, moves, effect) =>
+      transact: (key, basis, moves, effect, ahead) =>
         Effect.suspend(() =>
           process.isDead()
             ? Effect.fail(lost("the process was killed"))
-            : Effect.tap(store.transact(key, basis, moves, effect), () => this.#stored(process, moves))
+            : Effect.tap(store.transact(key, basis, moves, effect, ahead), () => this.#stored(process, moves))
         )
     }
   }
