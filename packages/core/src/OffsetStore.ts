@@ -117,15 +117,16 @@ export const beginsAnew = ({ entities, to }: Move): boolean =>
   to.position === 0 && to.timestamp === 0 && entities === undefined
 
 /**
- * What a worker knows of its next transaction while it is in one. A store may begin the next together with the commit of this one, which saves a round trip.
+ * What a worker knows of its next transaction while it is in one. A store may begin the next together with the commit of this one, and make its moves in it, which saves a
+ * round trip. What has begun so holds locks: the store rolls it back if the next call makes other moves, or does not come soon. A store may as well make nothing of it.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Ahead {
-  /** The moves that the next transaction is to make, asked when this one commits; undefined if they are not known. It may turn out to make others. */
+  /** The moves that the next transaction is to make, asked when this one commits; undefined if they are not known. It may turn out to make others, or never to come. */
   readonly next: () => ReadonlyArray<Move> | undefined
-  /** Gives up what a store has begun. The store sets it, and the worker runs it when it ends. */
+  /** Rolls back what the store has begun and nobody has come for. A store that begins anything sets it, and the worker runs it when it ends. */
   abandon: Effect.Effect<void>
 }
 
@@ -147,7 +148,8 @@ export class OffsetStore extends Context.Service<OffsetStore, {
    * Moves the offsets, then runs the effect, in one transaction: both happen or neither. Fails with `Fenced` before the
    * effect runs if an offset is not where the caller left it, or the offsets were set anew since. Without moves it only
    * checks the latter, and a rewind waits for the effect. If the database ends transactions that are idle for too long,
-   * the effect is interrupted before that, and fails with `HandlerTooSlow`.
+   * the effect is interrupted before that, and fails with `HandlerTooSlow`. `ahead` is the same with each call of a worker, none of which
+   * begins before the one before it has ended. Whoever wraps a store hands it on.
    */
   readonly transact: <A, E, R>(
     key: OffsetKey,

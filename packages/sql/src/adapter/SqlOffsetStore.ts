@@ -98,8 +98,8 @@ export interface Options {
     moves: ReadonlyArray<Move>
   ) => Effect.Effect<boolean, SqlError>
   /**
-   * The statement that `move` runs, for a database that begins a transaction with the commit of the one before; undefined where it
-   * takes more than one.
+   * The statement that `move` runs, word for word and with the same parameters, of which there is one at least, for a database that begins a transaction with
+   * the commit of the one before; undefined where it takes more than one statement.
    */
   readonly moveStatement?: (key: OffsetKey, basis: Basis, moves: ReadonlyArray<Move>) => Statement | undefined
   /** In the statements of all databases if undefined. */

@@ -6,7 +6,7 @@ import * as EventCodec from "@sluice/core/EventCodec"
 import { InvalidInput } from "@sluice/core/InvalidInput"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
-import { type Move, type OffsetKey, OffsetStore } from "@sluice/core/OffsetStore"
+import { type Ahead, type Move, type OffsetKey, OffsetStore } from "@sluice/core/OffsetStore"
 import { ProjectionManagement } from "@sluice/core/ProjectionManagement"
 import * as SequenceNumber from "@sluice/core/SequenceNumber"
 import * as Slice from "@sluice/core/Slice"
@@ -236,9 +236,10 @@ export const transactAs = <A, E, R>(
   key: OffsetKey,
   journal: string,
   moves: ReadonlyArray<Move>,
-  effect: Effect.Effect<A, E, R>
+  effect: Effect.Effect<A, E, R>,
+  ahead?: Ahead
 ) =>
   Effect.flatMap(
     Effect.all([OffsetStore, revisionOf(key)]),
-    ([store, revision]) => store.transact(key, { journal, revision }, moves, effect)
+    ([store, revision]) => store.transact(key, { journal, revision }, moves, effect, ahead)
   )

@@ -1,7 +1,7 @@
 import { assert, describe } from "@effect/vitest"
 import * as Journal from "@sluice/core/Journal"
 import * as Offset from "@sluice/core/Offset"
-import type { Move, OffsetKey } from "@sluice/core/OffsetStore"
+import type { Ahead, Move, OffsetKey } from "@sluice/core/OffsetStore"
 import { Fenced, OffsetStore } from "@sluice/core/OffsetStore"
 import type { Stores } from "@sluice/core/Projection"
 import * as Slice from "@sluice/core/Slice"
@@ -250,6 +250,42 @@ export const offsetTests = (it: It<Journal.Journal | Stores>): void => {
           yield* assertStored(key, { ...stored, 1: [7, 70] })
         }))
     }
+
+    it.effect("is told what comes next, which may come, or something else, or nothing", () =>
+      Effect.gen(function*() {
+        const key = freshKey()
+        let told: Move | undefined
+        const ahead: Ahead = { next: () => told === undefined ? undefined : [told], abandon: Effect.void }
+        /** Moves, and tells what is to come next. */
+        const go = (now: Move, next: Move | undefined, effect: Effect.Effect<void, string> = Effect.void) =>
+          Effect.suspend(() => {
+            told = next
+            return transactAs(key, identity, [now], effect, ahead)
+          })
+        yield* go(move(1, undefined, [1, 1]), move(1, [1, 1], [2, 2]))
+        // it has not come yet
+        yield* assertStored(key, { 1: [1, 1] })
+        yield* go(move(1, [1, 1], [2, 2]), move(1, [2, 2], [3, 3]))
+        yield* assertStored(key, { 1: [2, 2] })
+        // it goes further than it was told
+        yield* go(move(1, [2, 2], [4, 4]), move(1, [4, 4], [5, 5]))
+        yield* assertStored(key, { 1: [4, 4] })
+        // and is undone
+        assert.strictEqual(
+          yield* Effect.flip(go(move(1, [4, 4], [5, 5]), move(1, [5, 5], [6, 6]), Effect.fail("no"))),
+          "no"
+        )
+        yield* assertStored(key, { 1: [4, 4] })
+        // what was told is based on an offset that there is not
+        yield* go(move(1, [4, 4], [5, 5]), move(1, [7, 7], [8, 8]))
+        assert.instanceOf(yield* Effect.flip(go(move(1, [7, 7], [8, 8]), undefined)), Fenced)
+        yield* assertStored(key, { 1: [5, 5] })
+        // it never comes, and keeps nobody from moving it
+        yield* go(move(1, [5, 5], [6, 6]), move(1, [6, 6], [7, 7]))
+        yield* ahead.abandon
+        yield* store(key, move(1, [6, 6], [7, 7]))
+        yield* assertStored(key, { 1: [7, 7] })
+      }))
 
     it.effect("lets exactly one of those that move from the same offset at the same time", () =>
       Effect.gen(function*() {
