@@ -1,6 +1,7 @@
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { CompiledQuery } from "kysely"
+import { vi } from "vitest"
 import type { Session } from "../src/internal/connection.ts"
 import type { Pool } from "../src/internal/pool.ts"
 import { makeSessions } from "../src/internal/sessions.ts"
@@ -22,21 +23,31 @@ it("whoever waits for a connection of the pool leaves its queue when nobody want
   assert.strictEqual(waiting, 0)
 })
 
-/** A session whose server answers to each statement, and says how the transaction is then, or fails. */
+/** A session whose server answers to each statement, and says how the transaction is then, or fails, or does not answer until the connection is closed. */
 const sessionOf = async (
-  answers: Record<string, "open" | "none" | Error>,
+  answers: Record<string, "open" | "none" | "silence" | Error>,
   { hasSpare = true, isChanged = false } = {}
 ) => {
   const sent: Array<string> = []
+  let waiting: ((error: Error) => void) | undefined
+  const stream = {
+    destroyed: false,
+    destroy: (error: Error) => {
+      stream.destroyed = true
+      waiting?.(error)
+    }
+  }
   const session = {
     isChanged,
     status: undefined as "open" | "none" | undefined,
     connection: {
+      stream,
       query: (sql: string, _: unknown, answered: (error: Error | null, result?: unknown) => void) => {
         sent.push(sql)
         const answer = answers[sql]
-        session.status = typeof answer === "string" ? answer : undefined
-        if (answer instanceof Error) answered(answer)
+        session.status = answer === "open" || answer === "none" ? answer : undefined
+        if (answer === "silence") waiting = answered
+        else if (answer instanceof Error) answered(answer)
         else answered(null, { affectedRows: 1, insertId: 0 })
       }
     }
@@ -44,7 +55,11 @@ const sessionOf = async (
   const pool = { lend: Effect.succeed(session as unknown as Session), hasSpare: () => hasSpare } as Partial<
     Pool
   > as Pool
-  return { sent, session: await makeSessions(pool).acquire(new AbortController().signal) }
+  return {
+    closed: () => stream.destroyed,
+    sent,
+    session: await makeSessions(pool).acquire(new AbortController().signal)
+  }
 }
 const first = CompiledQuery.raw("UPDATE", [1])
 
@@ -70,6 +85,20 @@ it("it is committed though that query fails", async () => {
     command: "COMMIT",
     begun: undefined
   })
+})
+
+it("it is committed though that query is not answered, and nobody waits longer for it than for a commit", async () => {
+  const { closed, sent, session } = await sessionOf({ "COMMIT AND CHAIN": "open", UPDATE: "silence" })
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] })
+  try {
+    const answered = session.commitAndBegin!("START TRANSACTION", first)
+    await vi.waitFor(() => assert.deepStrictEqual(sent, ["COMMIT AND CHAIN", "UPDATE"]))
+    vi.advanceTimersByTime(10_000)
+    assert.deepStrictEqual(await answered, { command: "COMMIT", begun: undefined })
+    assert.isTrue(closed())
+  } finally {
+    vi.useRealTimers()
+  }
 })
 
 const isDueWith = async (how: object) => (await sessionOf({}, how)).session.isDue!()

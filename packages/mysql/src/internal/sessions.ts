@@ -1,3 +1,4 @@
+import * as AnswerTimeout from "@sluice/sql/adapter/AnswerTimeout"
 import type { Session, Sessions } from "@sluice/sql/adapter/Session"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -48,13 +49,19 @@ export const makeSessions = (pool: Pool): Sessions => {
         connection,
         status,
         commitAndBegin: async (_, first) => {
-          // with the isolation level and the access mode of this one
-          await connection.executeQuery(commitAndChain)
-          // outside of a transaction, the query would be committed at once
-          const begun = status() === "open"
-            ? await connection.executeQuery<any>(first).catch(() => undefined)
-            : undefined
-          return { command: "COMMIT", begun }
+          // nobody can be interrupted before a commit and what begins with it are answered
+          const answeredInTime = Connection.abandonAfter(session, AnswerTimeout.ofEnd(commitAndChain.sql)!)
+          try {
+            // with the isolation level and the access mode of this one
+            await connection.executeQuery(commitAndChain)
+            // outside of a transaction, the query would be committed at once
+            const begun = status() === "open"
+              ? await connection.executeQuery<any>(first).catch(() => undefined)
+              : undefined
+            return { command: "COMMIT", begun }
+          } finally {
+            answeredInTime()
+          }
         },
         isDue: () => session.isChanged || !pool.hasSpare(),
         // an error says nothing of the transaction

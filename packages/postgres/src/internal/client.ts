@@ -279,7 +279,8 @@ export class Client extends Pg.Client {
       ? new Statement({ text, name }, values)
       : new (commitsBefore ? Succeeding : Begun)(beginsWith, { text, name }, values)
     try {
-      const result = await this.submit(query)
+      // nobody can be interrupted before a commit is answered
+      const result = await this.submit(query, commitsBefore ? AnswerTimeout.ofEnd("COMMIT") : undefined)
       if (name === undefined) prepared.succeeded(text)
       return result
     } catch (error) {
