@@ -287,9 +287,11 @@ export class Client extends Pg.Client {
       if (query instanceof Succeeding && query.ended === undefined) throw error
       const reason = name === undefined ? error : prepared.errorOf(text, error)
       const isAlone = beginsWith === undefined && this.getTransactionStatus() === "I"
-      if (reason === error || !isAlone) throw reason
-      // nothing of it was executed. Before others get the session, what is prepared there goes
+      if (reason === error) throw error
+      // before others get the session, what is prepared there goes
       this.isChanged = true
+      if (!isAlone) throw reason
+      // nothing of it was executed
       return this.query({ text, values })
     } finally {
       if (query instanceof Succeeding) this.endedAs = query.ended
