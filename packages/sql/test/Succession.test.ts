@@ -209,6 +209,20 @@ test("a worker that ends gives up what has begun", ({ ahead, server, transact })
     assert.deepStrictEqual(server.released, ["clean"])
   }))
 
+test("what begins with the commit of a worker that is interrupted meanwhile is given up", ({ ahead, server, transact }) =>
+  Effect.gen(function*() {
+    const answered = Promise.withResolvers<void>()
+    server.when("COMMIT", { after: answered.promise })
+    const worker = yield* Effect.forkChild(Effect.ensuring(transact(1), Effect.suspend(() => ahead.abandon)))
+    yield* Wait.until("it to commit", () => server.sent.at(-1) === "COMMIT")
+    const ending = yield* Effect.forkChild(Fiber.interrupt(worker), { startImmediately: true })
+    assert.isUndefined(ending.pollUnsafe())
+    answered.resolve()
+    yield* Fiber.join(ending)
+    assert.deepStrictEqual(server.sent.slice(-4), ["COMMIT", "BEGIN", "UPDATE 2", "ROLLBACK"])
+    assert.deepStrictEqual(server.released, ["clean"])
+  }))
+
 test("a worker that ends waits for what is being rolled back already", ({ ahead, server, transact }) =>
   Effect.gen(function*() {
     const answered = Promise.withResolvers<void>()

@@ -30,7 +30,7 @@ export class Succession implements Following {
   }
 
   /** Rolls back what has begun, unless it has begun with that statement. */
-  expect(statement: Statement | undefined): Effect.Effect<void> {
+  abandonUnless(statement: Statement | undefined): Effect.Effect<void> {
     return Effect.suspend(() =>
       this.#begun === undefined || this.#begun.beganWith(statement) ? Effect.void : this.abandon
     )
