@@ -30,9 +30,9 @@ export class Succession implements Following {
   }
 
   /** Rolls back what has begun, unless it has begun with that statement. */
-  abandonUnless(statement: Statement | undefined): Effect.Effect<void> {
+  abandonUnless(statement: () => Statement | undefined): Effect.Effect<void> {
     return Effect.suspend(() =>
-      this.#begun === undefined || this.#begun.beganWith(statement) ? Effect.void : this.abandon
+      this.#begun === undefined || this.#begun.beganWith(statement()) ? Effect.void : this.abandon
     )
   }
 
