@@ -170,7 +170,8 @@ export const json = <A, I>(schema: Schema.Codec<A, I>, options?: {
       manifest,
       is: Schema.is(member),
       exact: isExactly(member),
-      encode: Schema.encodeUnknownSync(current)
+      encode: Schema.encodeUnknownSync(current),
+      isNoInstance: (event: unknown) => typeof member === "function" && !(event instanceof (member as any))
     }
     if (tag === undefined) untagged.push(entry)
     else byTag.set(tag, entry)
@@ -188,7 +189,12 @@ export const json = <A, I>(schema: Schema.Codec<A, I>, options?: {
     name: "json",
     encode: (event) => {
       const member = memberOf(event)
-      return { manifest: member.manifest, bytes: textEncoder.encode(JSON.stringify(member.encode(event))) }
+      try {
+        return { manifest: member.manifest, bytes: textEncoder.encode(JSON.stringify(member.encode(event))) }
+      } catch (cause) {
+        if (!member.isNoInstance(event)) throw cause
+        throw new TypeError("it is no instance of its class, though it has the type: make it with 'new'", { cause })
+      }
     },
     decode: ({ bytes, manifest }) => {
       const decoder = decoders.get(manifest)
@@ -219,6 +225,8 @@ interface JsonMember {
   /** Whether it has no other properties than the member's either. */
   readonly exact: (event: unknown) => boolean
   readonly encode: (event: unknown) => unknown
+  /** Whether the schema is a class, and the event was not made by it. Its type does not tell: a plain object has the type as well. */
+  readonly isNoInstance: (event: unknown) => boolean
 }
 
 /** The members of a union, and of unions in it. */

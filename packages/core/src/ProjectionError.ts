@@ -19,7 +19,8 @@ export class ProjectionNotRunning
   })
 {
   override get message(): string {
-    return `No projection '${this.projection}' runs in this process`
+    return `No projection '${this.projection}' runs in this process: correct the name, or start it first. ` +
+      "ProjectionStatus.everywhere knows those of other processes"
   }
 }
 

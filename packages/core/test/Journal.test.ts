@@ -34,6 +34,15 @@ describe("Journal.append", () => {
       assert.deepStrictEqual(yield* Stream.runCollect(Journal.read(Cart, "c-1")), [])
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
+  it.effect("says of a plain object, which has the type of a class, that it is to be made by that", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Journal.append(Cart, { id: "c-1", events: [{ _tag: "ItemAdded", sku: "tea" }] }))
+      assert.strictEqual(
+        error.message,
+        "An event for 'cart|c-1' cannot be encoded: it is no instance of its class, though it has the type: make it with 'new'"
+      )
+    }).pipe(Effect.provide(MemoryStorage.layer)))
+
   it.effect("gives every event an id of its own", () =>
     Effect.gen(function*() {
       const journal = yield* Journal.Journal

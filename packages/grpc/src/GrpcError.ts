@@ -282,7 +282,7 @@ export class DuplicateStream extends ExpectedError.TaggedError<DuplicateStream>(
   { streamId: Schema.String }
 ) {
   override get message(): string {
-    return `The stream '${this.streamId}' is offered twice by one server`
+    return `The stream '${this.streamId}' is offered twice by one server: give one of them another id, or a server of its own`
   }
 }
 

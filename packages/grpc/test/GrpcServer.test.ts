@@ -114,7 +114,10 @@ layer(Producer.quiet, { excludeTestServices: true })("a server", (it) => {
       const other = EventProducer.layer(CartEvents, Source.journal(Order))
       const error = yield* Effect.flip(serve(Layer.mergeAll(carts, other)))
       assert.instanceOf(error, DuplicateStream)
-      assert.strictEqual(error.message, "The stream 'cart' is offered twice by one server")
+      assert.strictEqual(
+        error.message,
+        "The stream 'cart' is offered twice by one server: give one of them another id, or a server of its own"
+      )
     }).pipe(Effect.provide(MemoryStorage.layer)))
 
   it.effect.each(["0.0.0.0", "::", "192.168.7.7", "example.com"])(
