@@ -78,6 +78,22 @@ describe("a journal that begins at snapshots", () => {
   })
 })
 
+describe("EventConsumer.filter", () => {
+  const Words = EventStream.make("words", { codec: EventCodec.string })
+  const remote = EventConsumer.source(Words, { address: "localhost:8101" })
+
+  test("keeps the type of the events", () => {
+    expect(remote.pipe(EventConsumer.filter(EventFilter.passAll))).type.toBe<typeof remote>()
+  })
+
+  test("is refused behind a stage, and of a journal", () => {
+    // @ts-expect-error EventConsumer.filter comes directly after EventConsumer.source
+    remote.pipe(Source.map(({ event }) => event), EventConsumer.filter(EventFilter.passAll))
+    // @ts-expect-error EventConsumer.filter comes directly after EventConsumer.source
+    journal.pipe(EventConsumer.filter(EventFilter.passAll))
+  })
+})
+
 describe("Source.map", () => {
   test("changes the type of the events", () => {
     expect(journal.pipe(Source.map(({ event }) => event._tag))).type.toBe<
@@ -86,9 +102,9 @@ describe("Source.map", () => {
   })
 
   test("refuses a function that returns nothing", () => {
-    // @ts-expect-error is not assignable to type 'never'
+    // @ts-expect-error is not assignable to type '"Source.map must not return undefined: to drop an event, use Source.filterMap"'
     journal.pipe(Source.map(() => undefined))
-    // @ts-expect-error is not assignable to type 'never'
+    // @ts-expect-error is not assignable to type '"Source.map must not return undefined: to drop an event, use Source.filterMap"'
     journal.pipe(Source.map(() => {}))
   })
 
@@ -279,7 +295,7 @@ describe("several sources", () => {
     expect(EventProducer.layer).type.not.toBeCallableWith(PaidEvents, Source.mergeAll([paid]))
     // @ts-expect-error is missing the following properties
     merged.pipe(Source.map(() => 1))
-    // @ts-expect-error is missing the following properties
+    // @ts-expect-error EventConsumer.filter comes directly after EventConsumer.source
     merged.pipe(EventConsumer.filter(EventFilter.passAll))
   })
 })

@@ -540,10 +540,13 @@ export const durableState = <S>(
  * @category stages
  * @since 0.1.0
  */
-export const map =
-  <A, B>(f: (envelope: Envelope<A>) => undefined extends B ? never : B) =>
-  <E, R>(self: Source<A, E, R>): Source<B, E, R> =>
-    add(self, { _tag: "Sync", name: "map", run: (envelope) => Envelopes.make(envelope, f(envelope), envelope.bytes) })
+export const map = <A, B>(
+  f: (
+    envelope: Envelope<A>
+  ) => undefined extends B ? "Source.map must not return undefined: to drop an event, use Source.filterMap" : B
+) =>
+<E, R>(self: Source<A, E, R>): Source<B, E, R> =>
+  add(self, { _tag: "Sync", name: "map", run: (envelope) => Envelopes.make(envelope, f(envelope), envelope.bytes) })
 
 /**
  * Replaces each event, or drops it for good: `Option.none()` leaves a placeholder, which keeps sequence numbers dense.

@@ -120,21 +120,23 @@ const make = <A>(
  * @category filtering
  * @since 0.1.0
  */
-export const filter =
-  (filter: EventFilter.EventFilter) =>
-  <A>(self: RemoteSource<A, ConsumerError, never>): RemoteSource<A, ConsumerError, never> => {
-    const { options, stream } = self[TypeId]
-    const replayed = filter.includeEntityIds.find(({ from }) => from > 0)
-    if (replayed !== undefined) {
-      throw new RangeError(
-        `The filter of '${stream.id}' includes ${
-          JSON.stringify(replayed.entityId)
-        } from ${replayed.from}: include the id alone. All ` +
-          "earlier events of an entity come before its next one, and a stage or the handler can drop them by their numbers"
-      )
-    }
-    return make(stream, options, filter)
+export const filter = (filter: EventFilter.EventFilter) =>
+<S extends Source.Source<any, any, any>>(
+  self: S extends RemoteSource<any, any, any> ? S
+    : "EventConsumer.filter comes directly after EventConsumer.source, before any stage"
+): RemoteSource<Source.Event<S>, ConsumerError, never> => {
+  const { options, stream } = (self as RemoteSource<Source.Event<S>, ConsumerError, never>)[TypeId]
+  const replayed = filter.includeEntityIds.find(({ from }) => from > 0)
+  if (replayed !== undefined) {
+    throw new RangeError(
+      `The filter of '${stream.id}' includes ${
+        JSON.stringify(replayed.entityId)
+      } from ${replayed.from}: include the id alone. All ` +
+        "earlier events of an entity come before its next one, and a stage or the handler can drop them by their numbers"
+    )
   }
+  return make(stream, options, filter)
+}
 
 /**
  * Fails with `InsecureTransport` where what is read there would leave this machine in plaintext, and nobody has allowed that, as reading would. So a service says it when it starts.
