@@ -47,7 +47,7 @@ export interface Options {
   readonly transactionTimeout?: number | undefined
   /**
    * The schema that Sluice's tables are in. By default it is the first schema of the search path that has them, or else
-   * the first schema.
+   * the first schema. Tables of your own are not in it, unless your queries name it.
    */
   readonly schema?: string | undefined
   /** The beginning of the names of Sluice's tables; `sluice_` by default. */
