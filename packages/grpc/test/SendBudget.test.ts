@@ -5,6 +5,7 @@ import type { IncomingCall } from "@sluice/grpc/Call"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import * as TestClock from "effect/testing/TestClock"
@@ -176,6 +177,25 @@ describe("the memory of a server for what its consumers have not read", () => {
       yield* after(1)
       assert.isDefined(fiber.pollUnsafe())
       assert.strictEqual(endedOf([...streams, ...others]), 0)
+    }))
+
+  it.effect("goes from one to the next of many that wait, where each ends with an error as soon as it reads", () =>
+    Effect.gen(function*() {
+      const budget = yield* makeBudget
+      const streams = yield* full(budget, (stream) => stream.stall(4 * mebibyte - 1000))
+      const closed = Effect.fail("the storage was closed")
+      const waiting = yield* Effect.forEach(
+        Array.from({ length: 2000 }, (_, i) => `connection ${i % 8}`),
+        (connection) =>
+          Effect.forkScoped(
+            Effect.scoped(Effect.flatMap(budget.share(connection), ({ reading }) => reading.read(() => closed, limit)))
+          )
+      )
+      yield* after(1)
+      assert.isTrue(waiting.every((fiber) => fiber.pollUnsafe() === undefined), "all of them wait")
+      streams[0]!.wrote(false, 4 * mebibyte)
+      yield* after(1)
+      for (const fiber of waiting) assert.deepStrictEqual(fiber.pollUnsafe(), Exit.fail("the storage was closed"))
     }))
 
   it.effect("is for those that are busy, however many are not", () =>

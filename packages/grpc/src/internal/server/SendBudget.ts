@@ -83,6 +83,7 @@ export class SendBudget {
   /** What an event of the last page of any stream weighs on average. */
   #eventBytes = 0
   #isLooking = false
+  #isGranting = false
 
   /** By the clock of the network. What it runs looks after those who wait. */
   constructor(clock: Clock.Clock, run: Run) {
@@ -183,16 +184,21 @@ export class SendBudget {
 
   /** Those go on who wait, as far as there is room: first who is on a connection that holds little, and of those the first. */
   #grant(): void {
+    // Whoever goes on may end at once, as where its storage was closed, and so make room for the next one. The loop sees that: from within each
+    // other, hundreds of them would need more of a stack than there is, and fibers that are cut off there never end.
+    if (this.#isGranting) return
+    this.#isGranting = true
     while (this.#held + pageBytes <= maxServerBytes) {
       let next: Waiter | undefined
       for (const waiter of this.#waiting) {
         const { held } = waiter.holder.connection
         if (held < (next?.holder.connection.held ?? maxConnectionBytes - pageBytes + 1)) next = waiter
       }
-      if (next === undefined) return
+      if (next === undefined) break
       this.#take(next.holder)
       next.go()
     }
+    this.#isGranting = false
   }
 
   #set(holder: Holder, bytes: number): void {
