@@ -118,7 +118,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "an append that is sent again does not look for its events",
     file: `${core}/internal/memory/logs.ts`,
-    from: 8,
+    from: 23,
     changes: [["if (request.recheck) {", "if (false) {"]]
   },
   {
@@ -189,7 +189,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a wake-up is lost: a follower forgets it after it has looked at the tail",
     file: `${core}/internal/reading/follow.ts`,
-    from: 151,
+    from: 179,
     changes: [
       ["    latch.closeUnsafe()\n", ""],
       [
@@ -332,7 +332,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what is to be left behind comes before the next event",
     file: `${core}/internal/memory/consumerFilter.ts`,
     workload: "filters",
-    from: 43,
+    from: 44,
     changes: [[
       "givenUp: [...kept, { version, until: sinceOf(offset) }]",
       "givenUp: kept"
@@ -342,7 +342,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "what is left behind is more than what was passed over",
     file: `${core}/internal/memory/consumerFilter.ts`,
     workload: "filters",
-    from: 29,
+    from: 30,
     changes: [[
       "until: sinceOf(offset) }",
       "until: sinceOf(offset) + 60_000_000 as never }"
