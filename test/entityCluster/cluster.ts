@@ -15,6 +15,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
+import { isFull } from "../../packages/testing/src/internal/isFull.ts"
 import { makeAuthority } from "../kit/Certificates.ts"
 import { nodeArgs } from "../kit/Service.ts"
 import { open, type Where } from "../status/open.ts"
@@ -46,7 +47,8 @@ export interface Cluster {
   readonly read: Array<Read>
 }
 
-const entities = 10_000
+/** Several for each share. */
+const entities = isFull ? 10_000 : 2_500
 
 const make = (where: Where): Cluster => {
   const told: Array<Told> = []

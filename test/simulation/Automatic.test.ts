@@ -10,7 +10,7 @@ it(
   "the number of workers follows the lag within its bounds and does not flap, and nothing is lost or doubled meanwhile",
   { timeout },
   () => {
-    const found = Simulation.explore(automatic, run, { seeds: 8, maxSteps: 3_000_000 })
+    const found = Simulation.explore(automatic, run, { seeds: 4, maxSteps: 3_000_000 })
     assert.isUndefined(found && report(found, "automatic"))
   }
 )

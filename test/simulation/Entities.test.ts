@@ -10,7 +10,7 @@ it(
   "no command that was acknowledged is lost, none is executed twice, and replies are those of the states that they have led to",
   { timeout },
   () => {
-    const found = Simulation.explore(workloads, run, { seeds: 100 })
+    const found = Simulation.explore(workloads, run, { seeds: 50 })
     assert.isUndefined(found && report(found, "entities"))
   }
 )

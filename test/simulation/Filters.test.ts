@@ -10,7 +10,7 @@ it(
   "what an acknowledged filter excludes is not handled, and all else is, in order, whatever becomes of those who change and follow it",
   { timeout },
   () => {
-    const found = Simulation.explore(changing, run, { seeds: 40 })
+    const found = Simulation.explore(changing, run, { seeds: 20 })
     assert.isUndefined(found && report(found, "filters"))
   }
 )

@@ -10,7 +10,7 @@ it(
   "nothing is lost, doubled or reordered, whatever the seed, and all catch up after the last fault",
   { timeout },
   () => {
-    const found = Simulation.explore(workloads, run, { seeds: 240 })
+    const found = Simulation.explore(workloads, run, { seeds: 120 })
     assert.isUndefined(found && report(found, "projections"))
   }
 )

@@ -10,7 +10,7 @@ it(
   "readers see a whole version at any moment, whatever becomes of those that are built, live, retired, cancelled and dropped",
   { timeout },
   () => {
-    const found = Simulation.explore(versions, run, { seeds: 24, maxSteps: 1_000_000 })
+    const found = Simulation.explore(versions, run, { seeds: 12, maxSteps: 1_000_000 })
     assert.isUndefined(found && report(found, "versions"))
   }
 )

@@ -2,13 +2,13 @@ import { describe, it } from "@effect/vitest"
 import * as TestServer from "@sluice/testing/TestServer"
 import * as Effect from "effect/Effect"
 import { comeAndGo, withoutDatabase } from "../cluster/processes.ts"
-import { databases } from "./databases.ts"
+import { serversOfAdapters } from "./databases.ts"
 
 /** One after the other on a database. */
 const options = { timeout: 900_000, concurrent: false }
 
 // on the one database they wait while they do on the other: mostly for the leases of a process that is gone to be over
-describe.concurrent.each(databases.filter(({ name }) => name === "PostgreSQL" || name === "MariaDB"))(
+describe.concurrent.each(serversOfAdapters)(
   "a projection of several processes, in $name,",
   ({ dialect, place }) => {
     it.live("handles each event once, while they come, go, are killed and halted", () =>

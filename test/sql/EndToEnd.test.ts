@@ -19,7 +19,7 @@ import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import { sql } from "kysely"
-import { databases } from "./databases.ts"
+import { adapters } from "./databases.ts"
 
 const Counted = Schema.TaggedStruct("Counted", { n: Schema.Int })
 const Counter = EntityType.make("counter", { event: Counted })
@@ -31,7 +31,7 @@ const table = `seen_${crypto.randomUUID().slice(0, 8)}` as "seen"
 const ids = Array.from({ length: 20 }, (_, i) => `c-${i * 7919}`)
 const rounds = 30
 
-describe.each(databases)("two services in $name", ({ place }) => {
+describe.each(adapters)("two services in $name", ({ place }) => {
   it.live(
     "lose, double and reorder nothing, though the consumer is closed again and again",
     () =>

@@ -1,13 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { comeAndGo, halted } from "../entityCluster/cluster.ts"
-import { databases } from "./databases.ts"
+import { serversOfAdapters } from "./databases.ts"
 
 const timeout = 900_000
 
-const servers = databases.filter(({ name }) => name === "PostgreSQL" || name === "MariaDB")
-
-describe.each(servers)("entities of several processes, in $name,", ({ place }) => {
+describe.each(serversOfAdapters)("entities of several processes, in $name,", ({ place }) => {
   it.live("execute each command once, while processes come, go, are killed and halted", () =>
     Effect.gen(function*() {
       yield* comeAndGo((yield* place).where)
@@ -15,7 +13,7 @@ describe.each(servers)("entities of several processes, in $name,", ({ place }) =
 })
 
 describe("a process that was halted until others have its entities", () => {
-  const { place } = servers.find(({ name }) => name === "PostgreSQL")!
+  const { place } = serversOfAdapters.find(({ name }) => name === "PostgreSQL")!
 
   it.live("is fenced by the journal, even where it does not know that it has lost them", () =>
     Effect.gen(function*() {

@@ -10,9 +10,9 @@ import * as Layer from "effect/Layer"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 import { sql } from "kysely"
-import { databases } from "./databases.ts"
+import { adapters } from "./databases.ts"
 
-for (const { name, place } of databases) {
+for (const { name, place } of adapters) {
   const storage = Layer.unwrap(Effect.map(place, ({ layer }) => layer()))
   EventSourcedTest.suite(`plain, in ${name}`, storage, EventSourced.layerPlain)
   EventSourcedTest.suiteInTransaction(`plain, in ${name}`, storage, EventSourced.layerPlain)
@@ -37,7 +37,7 @@ const Counter = EventSourced.make(EntityType.make("counter", { event: Added }), 
 
 const tables = Tables.make<{ counted: { id: string; amount: number } }>()
 
-describe.each(databases)("an entity in $name, the plain way,", ({ place }) => {
+describe.each(adapters)("an entity in $name, the plain way,", ({ place }) => {
   it.live("decides in a transaction together with tables of one's own", () =>
     Effect.gen(function*() {
       const storage = (yield* place).layer()

@@ -15,7 +15,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as RawClient from "../../packages/grpc/test/kit/RawClient.ts"
-import { databases, type Place } from "./databases.ts"
+import { adapters, type Place } from "./databases.ts"
 
 const Note = EntityType.make("note", { codec: EventCodec.string })
 const Notes = EventStream.make("notes", { codec: Note.codec })
@@ -92,7 +92,7 @@ const consume = (
     return got.size
   })
 
-describe.each(databases)("consumers that keep one timestamp, of $name", ({ dialect, place }) => {
+describe.each(adapters)("consumers that keep one timestamp, of $name", ({ dialect, place }) => {
   it.live(
     "miss none of an hour's changes of durable states though they are cut again and again",
     () =>

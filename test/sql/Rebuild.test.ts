@@ -1,9 +1,9 @@
 import { describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { rebuild } from "../rebuild/rebuild.ts"
-import { servers } from "./databases.ts"
+import { serversOfAdapters } from "./databases.ts"
 
-describe.concurrent.each(servers.filter(({ name }) => name !== "MySQL"))(
+describe.concurrent.each(serversOfAdapters)(
   "a projection that is built anew, in $name",
   ({ place }) => {
     it.live(

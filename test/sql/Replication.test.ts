@@ -12,7 +12,7 @@ import { deletionTests } from "../replication/deletion.ts"
 import * as Regions from "../replication/regions.ts"
 import { statusTests } from "../replication/status.ts"
 import { verificationTests } from "../replication/verification.ts"
-import { databases } from "./databases.ts"
+import { adapters } from "./databases.ts"
 
 /** Commands, and the events of other replicas, come from a process that does not run the entities. */
 const fromElsewhere = ((entity: any) =>
@@ -21,14 +21,14 @@ const fromElsewhere = ((entity: any) =>
     Layer.effectDiscard(Layer.build(Layer.provide(EntityCluster.layer(entity), EntityCluster.layerProcess())))
   )) as Way
 
-for (const { dialect, name, place } of databases) {
+for (const { dialect, name, place } of adapters) {
   const storage = Layer.unwrap(Effect.map(place, ({ layer }) => layer()))
   replicatedTests(`plain, in ${name}`, storage, PlainEntities.layer)
   replicatedTests(`in one process, in ${name}`, storage, (entity) => Activations.layer(entity))
   if (dialect === "postgres") replicatedTests(`from another process, in ${name}`, storage, fromElsewhere)
 }
 
-for (const { name, place } of databases) {
+for (const { name, place } of adapters) {
   const three = Effect.map(Effect.all([place, place, place]), ([eu, us, ap]) => ({
     eu: eu.layer(),
     us: us.layer(),
@@ -45,7 +45,7 @@ describe("three replicas on three databases", () => {
     (order) =>
       Effect.gen(function*() {
         const notes = makeNotes("notes", { snapshotEvery: 5 })
-        const places = yield* Effect.forEach(databases.slice(0, 3), ({ place }) => place)
+        const places = yield* Effect.forEach(adapters.slice(0, 3), ({ place }) => place)
         const [eu, us, ap] = places.map(({ layer }) => layer())
         const { cut, heal, replicas, settled } = yield* Regions.start(notes, { eu: eu!, us: us!, ap: ap! }, { order })
         const entities = Array.from({ length: 8 }, (_, i) => `n-${i}`)

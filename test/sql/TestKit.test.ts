@@ -19,7 +19,7 @@ import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import { sql } from "kysely"
-import { databases } from "./databases.ts"
+import { adapters } from "./databases.ts"
 
 class Added extends Schema.TaggedClass<Added>()("Added", {
   sku: Schema.Literals(["tea", "milk"]),
@@ -55,7 +55,7 @@ const handlers = {
 const patient = { timeout: "2 minutes" } as const
 const quiet = Effect.provideService(References.MinimumLogLevel, "None")
 
-describe.each(databases)("the test kit in $name", ({ place }) => {
+describe.each(adapters)("the test kit in $name", ({ place }) => {
   for (const [how, handler] of Object.entries(handlers)) {
     it.effect(`shows that a handler writes exactly once under faults, ${how}`, () =>
       Effect.gen(function*() {

@@ -14,6 +14,7 @@ import * as Mysql from "mysql2/promise"
 import Pg from "pg"
 import { inject } from "vitest"
 import { quickFile } from "../../packages/sqlite/test/files.ts"
+import { isFull } from "../../packages/testing/src/internal/isFull.ts"
 import type { Where } from "../status/open.ts"
 
 export interface Options {
@@ -162,5 +163,16 @@ export const databases: ReadonlyArray<DatabaseUnderTest> = [
   ...(inject("mysql") === "" ? [] : [mysql9])
 ]
 
+const isServer = ({ dialect }: DatabaseUnderTest): boolean => dialect !== "sqlite"
+
 /** Databases that do their work in another process. */
-export const servers = databases.filter(({ dialect }) => dialect !== "sqlite")
+export const servers = databases.filter(isServer)
+
+/**
+ * One database for each adapter, for what stands above a storage and knows no SQL: MariaDB and MySQL have the same adapter, which keeps the
+ * same promises on both, as the suites of storages say.
+ */
+export const adapters = databases.filter(({ name }) => isFull || name !== "MySQL")
+
+/** Those of them that do their work in another process. */
+export const serversOfAdapters = adapters.filter(isServer)

@@ -16,6 +16,7 @@ import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { isFull } from "../isFull.ts"
 import type { It } from "../kit.ts"
 import { append, fresh, idsOfSlice, laterThan, texts } from "../kit.ts"
 import { ada, filtered, guarantees, whileWaiting } from "./filteredProjectionTests.ts"
@@ -69,8 +70,10 @@ const timesOf = (type: EntityType.EntityType<string>, id: string) =>
 export const rewoundTests = (it: It<Journal.Journal | Projection.Stores>): void => {
   for (const [guarantee, make] of guarantees) {
     describe(`what a filter has left out before a projection ${guarantee} was rewound`, whileWaiting(guarantee), () => {
-      for (const [way, rewind] of ways) {
-        for (const history of ["nextEvent", "now", "none"] as const) {
+      for (const [n, [way, rewind]] of ways.entries()) {
+        for (const [m, history] of (["nextEvent", "now", "none"] as const).entries()) {
+          // how far a worker begins again does not depend on it, and how entities come does not depend on the way
+          if (!isFull && guarantee === "at least once" && n !== m) continue
           it.effect(`to ${way} is not forgotten: its entity is included with the history ${history}`, () =>
             Effect.gen(function*() {
               const type = fresh("rewound")
@@ -246,7 +249,9 @@ export const rewoundTests = (it: It<Journal.Journal | Projection.Stores>): void 
         }).pipe(whileRunning(projection))
       }))
 
-    it.effect.each([1, 2, 3, 4].flatMap((seed) => [{ seed, rewinds: "no" }, { seed, rewinds: "some" }]))(
+    it.effect.each(
+      (isFull ? [1, 2, 3, 4] : [1]).flatMap((seed) => [{ seed, rewinds: "no" }, { seed, rewinds: "some" }])
+    )(
       "comes as each change has asked for, and nothing comes twice between two rewinds, whatever happens ($rewinds, $seed)",
       ({ rewinds, seed }) =>
         Effect.gen(function*() {
