@@ -17,6 +17,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { isFull } from "../../testing/src/internal/isFull.ts"
 import { after, Note, settle, start, statusOf, storedPositions, Test, test, write } from "./projectionKit.ts"
 
 /** What was handled, in the transaction of the handler if it has one. */
@@ -206,7 +207,7 @@ describe("what fails, and what waits behind it, whatever is handled, discarded, 
             if (isExactly) assert.deepStrictEqual(first.filter(isDiscarded), [], `nothing discarded of ${entity}`)
           }
         }).pipe(Effect.scoped, Effect.provide(Test)),
-      { arbitrary: { runs: 15 }, timeout: 300_000 }
+      { arbitrary: { runs: isFull ? 15 : 5 }, timeout: 300_000 }
     )
   }
 })
