@@ -37,7 +37,7 @@ const hostile = ["test/hostile/*.test.ts"]
 
 /** What takes minutes, and is begun first: what is begun last runs alone at the end. */
 const longest =
-  /(Storage|\/(Packages|Mutants|HostileClients|Bench|Networks|Contracts|ReplicationStorm|CausalOrder|Scaling|EntityCluster|ShoppingCart|simulation\/Replicas|grpc\/test\/Memory|test\/Documentation|sql\/(Cluster|DurableState|EntityOutages|EventSourced|Replication|TestKit|Transactions)))\.test\.ts$/
+  /(Storage|\/(Packages|Mutants|HostileClients|Bench|Networks|Contracts|ReplicationStorm|CausalOrder|Idempotence|Scaling|EntityCluster|ShoppingCart|simulation\/Replicas|grpc\/test\/Memory|test\/(Documentation|Replication)|sql\/(Cluster|DurableState|Entities|EntityOutages|EventSourced|Leases|Rebuild|Replication|TestKit|Transactions)))\.test\.ts$/
 
 const rank = ({ moduleId, project }: TestSpecification): number =>
   2 * project.config.sequence.groupOrder + (longest.test(moduleId) ? 0 : 1)
