@@ -13,6 +13,8 @@ const main = fileURLToPath(new URL("bench/main.ts", import.meta.url))
 
 const report = fileURLToPath(new URL("bench/report.ts", import.meta.url))
 const hostile = fileURLToPath(new URL("hostile/main.ts", import.meta.url))
+const chaos = fileURLToPath(new URL("chaos/main.ts", import.meta.url))
+const replicas = fileURLToPath(new URL("replication/main.ts", import.meta.url))
 
 it.live.each(
   [
@@ -26,7 +28,10 @@ it.live.each(
     [report, [main], "nothing is written"],
     [hostile, ["--server", "oracle"], "not 'oracle'"],
     [hostile, ["--only", "nothing"], "not 'nothing'"],
-    [hostile, ["--nothing"], "usage: npm run test:hostile"]
+    [hostile, ["--nothing"], "usage: npm run test:hostile"],
+    [chaos, ["--entities", "abc"], "--entities takes a whole number from 1 on, not 'abc'"],
+    [replicas, ["--events", "1e5"], "not '1e5'"],
+    [replicas, ["--lasts", "0"], "not '0'"]
   ] as const
 )(
   "refuses what it does not know, instead of measuring nothing: %s %s",

@@ -1,6 +1,6 @@
 /** `npm run test:chaos`: many kills, and what they did. */
 import * as Effect from "effect/Effect"
-import { readArgs } from "../kit/readArgs.ts"
+import { readArgs, wholeNumbers } from "../kit/readArgs.ts"
 import { run } from "./Chaos.ts"
 
 const { values } = readArgs("test:chaos", {
@@ -12,11 +12,13 @@ const { values } = readArgs("test:chaos", {
   }
 })
 
+const whole = wholeNumbers(values)
+
 const result = await Effect.runPromise(run({
-  consumerKills: Number(values["consumer-kills"]),
-  producerKills: Number(values["producer-kills"]),
-  entities: Number(values.entities),
-  rate: Number(values.rate),
+  consumerKills: whole("consumer-kills", 0),
+  producerKills: whole("producer-kills", 0),
+  entities: whole("entities"),
+  rate: whole("rate"),
   log: console.log
 }))
 console.log(Object.entries(result).map(([name, value]) => `${name}=${value}`).join(" "))

@@ -1,6 +1,6 @@
 /** `npm run test:interop`: the real Akka Projection gRPC against our producer, our projections and our replicas. */
 import * as Effect from "effect/Effect"
-import { readArgs } from "../kit/readArgs.ts"
+import { readArgs, wholeNumbers } from "../kit/readArgs.ts"
 import { refuse } from "../kit/refuse.ts"
 import type { Result } from "./jvm/Comparison.ts"
 import * as Crdts from "./jvm/Crdts.ts"
@@ -69,28 +69,32 @@ const report = (title: string, { inRange, ...result }: Result, mayRepeat: boolea
   return wrong === 0 && inRange.every((n) => n > 0)
 }
 
-const common = { entities: Number(values.entities), rate: Number(values.rate), log: console.log }
+const whole = wholeNumbers(values)
+const kills = whole("kills", 0)
+const fromAkkaKills = whole("from-akka-kills", 0)
+const replicaKills = whole("replica-kills", 0)
+const backlog = whole("backlog", 0)
+const common = { entities: whole("entities"), rate: whole("rate"), log: console.log }
 let isRight = true
 if (only === undefined || only === "crdts") isRight = Crdts.run(console.log) === 0
 if (only === undefined || only === "to-akka") {
   const result = await Effect.runPromise(
-    Interop.run({ ...common, kills: Number(values.kills), backlog: Number(values.backlog) })
+    Interop.run({ ...common, kills, backlog })
   )
   isRight = report("to Akka", result, false) && isRight
 }
 if (only === undefined || only === "from-akka") {
   for (const { form, guarantee, storage } of chosen) {
-    const options = { ...common, form, guarantee, storage, kills: Number(values["from-akka-kills"]) }
+    const options = { ...common, form, guarantee, storage, kills: fromAkkaKills }
     const result = await Effect.runPromise(FromAkka.run(options))
     const title = `from Akka, ${form}, ${guarantee}, ${storage}`
     isRight = report(title, result, guarantee === "at-least-once") && isRight
   }
 }
 if (only === undefined || only === "replicas") {
-  const kills = Number(values["replica-kills"])
   // few entities, so that all replicas write to each at the same time
   const result = await Effect.runPromise(
-    Replicas.run({ kills, entities: 30, rate: 50, log: console.log })
+    Replicas.run({ kills: replicaKills, entities: 30, rate: 50, log: console.log })
   )
   const counts = Object.entries({ ...result, here: result.here.join("/") })
   console.log(`replicas: ${counts.map(([name, value]) => `${name}=${value}`).join(" ")}`)

@@ -29,3 +29,12 @@ export const readArgs = <const C extends Config>(
     return refuse(`${(error as Error).message.split(". ")[0]}\n${usage}`)
   }
 }
+
+/** The whole numbers among what a command was called with, by the names of their options. What is none, or less than is meant, is refused. */
+export const wholeNumbers =
+  <Name extends string>(values: { readonly [name in Name]?: unknown }) => (name: Name, atLeast = 1): number => {
+    const value = String(values[name])
+    return /^\d{1,15}$/.test(value) && Number(value) >= atLeast
+      ? Number(value)
+      : refuse(`--${name} takes a whole number${atLeast === 0 ? "" : ` from ${atLeast} on`}, not '${value}'`)
+  }

@@ -2,7 +2,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as References from "effect/References"
-import { readArgs } from "../kit/readArgs.ts"
+import { readArgs, wholeNumbers } from "../kit/readArgs.ts"
 import { run } from "./Storm.ts"
 
 const { values } = readArgs("test:replicas", {
@@ -14,12 +14,14 @@ const { values } = readArgs("test:replicas", {
   }
 })
 
+const whole = wholeNumbers(values)
+
 const { problems, ...outcome } = await Effect.runPromise(
   run({
-    events: Number(values.events),
-    entities: Number(values.entities),
-    lasts: Number(values.lasts),
-    within: Duration.seconds(Number(values.within)),
+    events: whole("events"),
+    entities: whole("entities"),
+    lasts: whole("lasts"),
+    within: Duration.seconds(whole("within")),
     log: console.log
   }).pipe(Effect.provideService(References.MinimumLogLevel, "None"))
 )

@@ -11,7 +11,7 @@
 import * as Simulation from "@sluice/testing/Simulation"
 import type * as Arbitrary from "effect/Arbitrary"
 import type * as Effect from "effect/Effect"
-import { readArgs } from "../kit/readArgs.ts"
+import { readArgs, wholeNumbers } from "../kit/readArgs.ts"
 import { refuse } from "../kit/refuse.ts"
 import { report } from "./report.ts"
 
@@ -26,8 +26,7 @@ const { values } = readArgs("test:simulation", {
   }
 })
 
-const whole = (name: "seeds" | "from" | "seed" | "shrinks", value: string): number =>
-  /^\d+$/.test(value) ? Number(value) : refuse(`--${name} takes a whole number, not '${value}'`)
+const whole = wholeNumbers(values)
 
 /** Enough for what is waited for to be named, where that never comes. */
 const maxSteps = 3_000_000
@@ -69,11 +68,11 @@ const workload = isWorkload(values.workload)
   ? values.workload
   : refuse(`--workload is one of ${Object.keys(workloads).join(", ")}, not '${values.workload}'`)
 const explore = await workloads[workload]()
-const seed = values.seed === undefined ? undefined : whole("seed", values.seed)
-const from = seed ?? whole("from", values.from)
-const seeds = seed === undefined ? whole("seeds", values.seeds) : 1
+const seed = values.seed === undefined ? undefined : whole("seed", 0)
+const from = seed ?? whole("from", 0)
+const seeds = seed === undefined ? whole("seeds", 0) : 1
 const begun = performance.now()
-const { found, trace } = explore({ from, seeds, maxShrinks: whole("shrinks", values.shrinks) })
+const { found, trace } = explore({ from, seeds, maxShrinks: whole("shrinks", 0) })
 const seconds = ((performance.now() - begun) / 1000).toFixed(1)
 
 if (values.trace && (found !== undefined || seed !== undefined)) { for (const line of trace()) console.log(line) }
