@@ -309,6 +309,26 @@ layer(server, { excludeTestServices: true, timeout: "3 minutes" })("PostgreSQL",
           assert.strictEqual((reason.cause as { readonly code?: string }).code, "42P01")
         }).pipe(on({ ...there, poolSize: 1 }))
       }).pipe(Effect.scoped))
+
+    it.effect("runs as the first of a transaction as if it had not been prepared", () =>
+      Effect.gen(function*() {
+        const there = yield* (yield* Server).place
+        yield* Effect.gen(function*() {
+          const { run, withTransaction } = yield* Database
+          yield* within(there, "CREATE TABLE numbers (n int)")
+          const first = (column: string) => (n: unknown) =>
+            withTransaction(run(sql`INSERT INTO numbers (${sql.ref(column)}) VALUES (${n}) RETURNING *`))
+          const insert = first("n")
+          for (let n = 0; n < 5; n++) assert.deepStrictEqual(yield* insert(n), [{ n }])
+          yield* within(there, "ALTER TABLE numbers ADD COLUMN m int")
+          assert.deepStrictEqual(yield* insert(5), [{ n: 5, m: null }])
+          const other = first("m")
+          for (let m = 0; m < 5; m++) yield* other(m)
+          const { reason } = yield* Effect.flip(other("six"))
+          assert.strictEqual((reason.cause as { readonly code?: string }).code, "22P02")
+          assert.deepStrictEqual(yield* query("SELECT count(*)::int AS n FROM numbers"), [{ n: 11 }] as never)
+        }).pipe(on({ ...there, poolSize: 1 }))
+      }).pipe(Effect.scoped))
   })
 
   describe("a session", () => {
@@ -333,6 +353,39 @@ layer(server, { excludeTestServices: true, timeout: "3 minutes" })("PostgreSQL",
           const expected = Object.entries(settings).map(([name, [, value]]) => [name.replaceAll("\"", ""), value])
           assert.deepStrictEqual(row, Object.fromEntries(expected))
         }).pipe(on(there))
+      }))
+
+    it.effect("stays what the storage has set it to, whatever the server is set to later", () =>
+      Effect.gen(function*() {
+        const { place, run } = yield* Server
+        // what they are by default, too
+        const later = {
+          default_transaction_isolation: ["serializable", "read committed"],
+          default_transaction_read_only: ["on", "off"],
+          default_transaction_deferrable: ["on", "off"],
+          idle_session_timeout: ["60000", "0"],
+          array_nulls: ["off", "on"],
+          synchronous_commit: ["off", "on"]
+        }
+        const names = Object.keys(later)
+        yield* Effect.gen(function*() {
+          const shown = query<Record<string, string>>(
+            `SELECT ${["work_mem", ...names].map((name) => `current_setting('${name}') AS ${name}`).join(", ")}`
+          )
+          yield* shown
+          yield* Effect.addFinalizer(() => run("ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()"))
+          yield* run(
+            "ALTER SYSTEM SET work_mem = '5MB'",
+            ...Object.entries(later).map(([name, [value]]) => `ALTER SYSTEM SET ${name} = '${value}'`),
+            "SELECT pg_reload_conf()"
+          )
+          yield* Wait.until("the session to be told", Effect.map(shown, ([row]) => row!["work_mem"] === "5MB"))
+          const [{ work_mem: _, ...row }] = (yield* shown) as [Record<string, string>]
+          assert.deepStrictEqual(
+            row,
+            Object.fromEntries(Object.entries(later).map(([name, [, value]]) => [name, value!]))
+          )
+        }).pipe(Effect.scoped, on({ ...(yield* place), poolSize: 1 }))
       }))
 
     it.effect("is set back before the next one gets it", () =>

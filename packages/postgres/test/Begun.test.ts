@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
 import Pg from "pg"
 import { inject } from "vitest"
-import { Begun, Succeeding, type Text } from "../src/internal/Begun.ts"
+import { Begun, CommittedAndBegun, type Text } from "../src/internal/Begun.ts"
 
 const connect: Effect.Effect<Pg.Client, never, Scope> = Effect.acquireRelease(
   Effect.promise(async () => {
@@ -85,7 +85,7 @@ it.live("a statement is not executed when its transaction does not begin, which 
 /** Commits what is open, and begins the next transaction with the statement. */
 const succeed = (client: Pg.Client, config: Text, values: ReadonlyArray<unknown>) =>
   Effect.promise(() => {
-    const query = new Succeeding("BEGIN", config, values)
+    const query = new CommittedAndBegun("BEGIN", config, values)
     return new Promise<{ readonly ended: string | undefined; readonly rows?: Array<unknown>; readonly code?: string }>(
       (resolve) => {
         query.callback = (error, result) =>

@@ -99,7 +99,7 @@ const notBegun = (begin: string, cause: Error): Error =>
  * @internal
  * A commit, and the beginning of the next transaction as in {@link Begun}, in one message to the server: if the commit fails, the server skips the rest.
  */
-export class Succeeding extends Begun {
+export class CommittedAndBegun extends Begun {
   /** How the server has ended the transaction; undefined while it has not said so, or where it failed to. */
   ended: string | undefined
 

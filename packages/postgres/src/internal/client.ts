@@ -12,7 +12,7 @@ import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
 import Pg from "pg"
 import type { Options } from "../PostgresOptions.ts"
-import { Begun, plain, type Query, Statement, Succeeding } from "./Begun.ts"
+import { Begun, CommittedAndBegun, plain, type Query, Statement } from "./Begun.ts"
 import { isCursor, limit } from "./cursor.ts"
 import { budget, destroy, leave } from "./leave.ts"
 import { keepsSessions } from "./pooler.ts"
@@ -277,24 +277,26 @@ export class Client extends Pg.Client {
     const name = prepared.nameOf(text, values)
     const query = beginsWith === undefined
       ? new Statement({ text, name }, values)
-      : new (commitsBefore ? Succeeding : Begun)(beginsWith, { text, name }, values)
+      : new (commitsBefore ? CommittedAndBegun : Begun)(beginsWith, { text, name }, values)
     try {
       // nobody can be interrupted before a commit is answered
       const result = await this.submit(query, commitsBefore ? AnswerTimeout.ofEnd("COMMIT") : undefined)
       if (name === undefined) prepared.succeeded(text)
       return result
     } catch (error) {
-      if (query instanceof Succeeding && query.ended === undefined) throw error
+      if (query instanceof CommittedAndBegun && query.ended === undefined) throw error
       const reason = name === undefined ? error : prepared.errorOf(text, error)
-      const isAlone = beginsWith === undefined && this.getTransactionStatus() === "I"
+      const isInTransaction = beginsWith === undefined && this.getTransactionStatus() !== "I"
       if (reason === error) throw error
       // before others get the session, what is prepared there goes
       this.isChanged = true
-      if (!isAlone) throw reason
-      // nothing of it was executed
-      return this.query({ text, values })
+      if (isInTransaction || commitsBefore) throw reason
+      // nothing of it was executed, nor anything else in the transaction that it was the first of
+      if (beginsWith === undefined) return await this.submit(new Statement({ text }, values))
+      await this.submit(plain("ROLLBACK"), AnswerTimeout.ofEnd("ROLLBACK"))
+      return await this.submit(new Begun(beginsWith, { text }, values))
     } finally {
-      if (query instanceof Succeeding) this.endedAs = query.ended
+      if (query instanceof CommittedAndBegun) this.endedAs = query.ended
     }
   }
 
@@ -312,6 +314,12 @@ export class Client extends Pg.Client {
     // all later queries would wait behind it
     if (error?.message === "Query read timeout") destroy(this)
     if (error?.code === "25006") this.isMisled = true
+  }
+
+  /** Whether it takes no query any more, as the server has ended it, or the network has. */
+  get isLost(): boolean {
+    const { _ended, _ending, _queryable } = this as any
+    return !_queryable || _ending || _ended
   }
 
   /** Whether a query is under way. */

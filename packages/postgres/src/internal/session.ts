@@ -42,7 +42,8 @@ export const alongIndexes = { enable_seqscan: "off", enable_bitmapscan: "off", e
 
 /**
  * Applies the settings that the server knows, and returns them: only in the process with the number, or in any if there
- * is none. Commits have to be flushed, whatever the role says: if a crash of the server took back an acknowledged
+ * is none. Those that have their values already are set as well, but for the one that takes a superuser: what a session has not set itself changes with
+ * the configuration of the server. Commits have to be flushed, whatever the role says: if a crash of the server took back an acknowledged
  * commit, the journal would be forked.
  */
 const statement = `SELECT pg_catalog.pg_backend_pid() AS process, pg_catalog.pg_is_in_recovery() AS is_standby,
@@ -52,9 +53,10 @@ const statement = `SELECT pg_catalog.pg_backend_pid() AS process, pg_catalog.pg_
     ARRAY(
       SELECT pg_catalog.set_config(s.name, s.value, false) FROM (
         SELECT key AS name, value FROM pg_catalog.json_each_text($2::pg_catalog.json)
-        UNION ALL SELECT 'synchronous_commit', 'on' WHERE pg_catalog.current_setting('synchronous_commit') = 'off'
+        UNION ALL SELECT 'synchronous_commit', coalesce(nullif(pg_catalog.current_setting('synchronous_commit'), 'off'), 'on')
       ) s
-      WHERE pg_catalog.current_setting(s.name, true) <> s.value
+      WHERE pg_catalog.current_setting(s.name, true) IS NOT NULL
+        AND (s.name <> 'session_replication_role' OR pg_catalog.current_setting(s.name, true) <> s.value)
         AND pg_catalog.pg_backend_pid() = coalesce($1::pg_catalog.int4, pg_catalog.pg_backend_pid())
     ) AS settings`
 
