@@ -107,6 +107,19 @@ layer(PostgresStorage.layer({ url, schema }), { excludeTestServices: true })((it
       assert.deepStrictEqual(written, numbers.map(Number).filter((number) => number !== 7))
     }))
 
+  it.effect("an event is at fault that a trigger refuses at its commit, with a code of its own", () =>
+    Effect.gen(function*() {
+      const database = yield* Database.Database
+      const raise = `CREATE FUNCTION ${schema}.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        RAISE EXCEPTION 'refused' USING ERRCODE = 'OWN01';
+      END $$`
+      const atCommit = `CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON ${schema}.handled DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW WHEN (NEW.projection = 'raised' AND NEW.event = '7') EXECUTE FUNCTION ${schema}.refuse()`
+      for (const statement of [raise, atCommit]) yield* database.run(sql.raw(statement))
+      const written = yield* run("raised", () => Effect.succeed(Effect.void))
+      assert.deepStrictEqual(written, numbers.map(Number).filter((number) => number !== 7))
+    }))
+
   it.effect("events are handled once where the connection is lost after a commit, with what has begun on it", () =>
     Effect.gen(function*() {
       const database = yield* Database.Database

@@ -101,6 +101,30 @@ describe.each(dialects)("a transaction on %s", (dialect) => {
       })
   )
 
+  if (dialect === "postgres") {
+    test(
+      "whose COMMIT is refused by a trigger fails so, whatever code that has chosen",
+      dialect,
+      (use) =>
+        Effect.gen(function*() {
+          const { run, server, transaction } = use
+          for (const code of ["OWN01", "45000", "38001", "21000", "P0002"]) {
+            server.when("COMMIT", {
+              error: Object.assign(new Error("raised"), { code, severity: "ERROR" }),
+              status: "none"
+            })
+            const error = yield* Effect.flip(transaction(run("INSERT 1")))
+            assert.isFalse(fromSqlError("test")(error).isOfStorage, code)
+          }
+          for (const code of ["EXXXX", undefined]) {
+            server.when("COMMIT", { error: Object.assign(new Error("of the driver"), { code }), status: "none" })
+            const error = yield* Effect.flip(transaction(run("INSERT 1")))
+            assert.strictEqual(fromSqlError("test")(error).reason, "Broken")
+          }
+        })
+    )
+  }
+
   test(
     "whose COMMIT fails for a reason without a name is nobody's fault",
     dialect,

@@ -598,11 +598,15 @@ const queryAfterTransaction = () =>
 const ofStorage = (error: DatabaseError): DatabaseError =>
   error.storage === "Failed" ? withStorage(error, "Broken") : error
 
-/** A commit is also where deferred constraints are checked, and where triggers that are deferred raise errors. */
+/**
+ * A commit is also where deferred constraints are checked, and where triggers that are deferred raise errors, of whatever code they like. PostgreSQL has such
+ * triggers, and tells the severity of each error. Its own errors at that time are of a few classes.
+ */
 const ofCommit = (error: DatabaseError): DatabaseError => {
   const { cause, _tag } = error.reason
-  const code = String((cause as { readonly code?: unknown } | null)?.code)
-  const isRefused = _tag === "ConstraintError" || _tag === "UniqueViolation" || /^(22|P0)...$/.test(code)
+  const { code, severity } = Object(cause) as { readonly code?: unknown; readonly severity?: unknown }
+  const isRaised = severity !== undefined && !/^(0A|25|2D|3B|40|5[3-8]|F0|HV|XX)/.test(String(code))
+  const isRefused = _tag === "ConstraintError" || _tag === "UniqueViolation" || isRaised
   return isRefused ? error : ofStorage(error)
 }
 
