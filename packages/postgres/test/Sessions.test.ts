@@ -1,4 +1,5 @@
 import { assert, it } from "@effect/vitest"
+import { CompiledQuery } from "kysely"
 import type Pg from "pg"
 import { makeSessions } from "../src/internal/sessions.ts"
 
@@ -35,4 +36,14 @@ it("a connection is due between two transactions where it is not as it was, or n
   assert.isTrue(isDueWith({ ending: true }))
   client.isChanged = true
   assert.isTrue(isDueWith({}))
+})
+
+it("how a transaction has ended is not taken for how the next one has", async () => {
+  const client = { endedAs: "COMMIT", release: () => {} }
+  const pool = { connect: async () => client, options: { max: 2 } }
+  const session = await makeSessions(pool as unknown as Pg.Pool).acquire(new AbortController().signal)
+  const unsent = new Error("Postgres connection has been discarded")
+  session.connection.executeQuery = () => Promise.reject(unsent)
+  const commit = session.commitAndBegin!("BEGIN", CompiledQuery.raw("UPDATE", [1]))
+  assert.strictEqual(await commit.catch((error) => error), unsent)
 })

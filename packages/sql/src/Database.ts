@@ -76,7 +76,10 @@ export class Database extends Context.Service<Database, {
    * caused this, even if the effect has handled that error.
    */
   readonly withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
-  /** Runs the effect once the outermost transaction has committed. */
+  /**
+   * Runs the effect once the outermost transaction has committed. It is not interrupted then. Whoever waits for the transaction waits for it as well: the next
+   * event of an exactly-once projection, and a worker that is to end. So what may take long should have a deadline of its own.
+   */
   readonly afterCommit: SqlClient.SqlClient["afterCommit"]
   /** Whether the fiber is in a transaction that is not over. */
   readonly inTransaction: Effect.Effect<boolean>

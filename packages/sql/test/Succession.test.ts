@@ -201,6 +201,37 @@ test("one that nobody comes for is rolled back in time", ({ server, transact }) 
     assert.deepStrictEqual(server.sent.slice(-4), ["BEGIN", "UPDATE 2", "INSERT 2", "COMMIT"])
   }))
 
+test("none begins ahead after one that nobody has come for in time, until one comes quickly again", ({ database, server, transact }) =>
+  Effect.gen(function*() {
+    const begun = () => server.sent.filter((text) => text === "BEGIN").length
+    // until what has begun is given up
+    const slow = Effect.ignore(Wait.until("it to be rolled back", () => server.sent.at(-1) === "ROLLBACK"))
+    yield* transact(1, { handler: database.afterCommit(slow) })
+    assert.strictEqual(begun(), 2)
+    const slower = Effect.andThen(
+      Effect.sleep("110 millis"),
+      Effect.sync(() => assert.strictEqual(server.sent.at(-1), "COMMIT"))
+    )
+    yield* transact(2, { handler: database.afterCommit(slower) })
+    yield* transact(3, { handler: database.afterCommit(slower) })
+    yield* transact(4)
+    assert.strictEqual(server.sent.at(-1), "COMMIT")
+    assert.strictEqual(begun(), 5)
+    yield* transact(5)
+    assert.strictEqual(server.sent.at(-1), "UPDATE 6")
+  }))
+
+test("one that has begun on a connection that is lost meanwhile begins anew on another", ({ server, transact }) =>
+  Effect.gen(function*() {
+    server.tellsOfLoss = true
+    yield* transact(1)
+    server.lose()
+    server.when("ROLLBACK", { error: errorOf("postgres", "lost"), isLost: true })
+    yield* transact(2, { next: undefined })
+    assert.deepStrictEqual(server.released, ["closed", "clean"])
+    assert.deepStrictEqual(server.sent.slice(-4), ["BEGIN", "UPDATE 2", "INSERT 2", "COMMIT"])
+  }))
+
 test("a worker that ends gives up what has begun", ({ ahead, server, transact }) =>
   Effect.gen(function*() {
     yield* transact(1)

@@ -1,6 +1,6 @@
 /** A server that answers as it is told, and the connections to it. */
 import type { Dialect } from "@sluice/sql/adapter/Dialect"
-import type { Session, Sessions, Succeeded, TransactionStatus } from "@sluice/sql/adapter/Session"
+import type { CommitAnswer, Session, Sessions, TransactionStatus } from "@sluice/sql/adapter/Session"
 import * as Database from "@sluice/sql/Database"
 import type { CompiledQuery, DatabaseConnection } from "kysely"
 
@@ -87,6 +87,8 @@ export class FakeServer {
   waiting = 0
   /** Whether the driver goes on saying what the server has said last once the connection is lost, as that of PostgreSQL does. */
   keepsStatus = false
+  /** Whether the driver says that a connection is lost. */
+  tellsOfLoss = false
   private isSilent = false
   private isLost = false
   private readonly told = new Map<string, Told>()
@@ -98,6 +100,11 @@ export class FakeServer {
   /** Tells what to answer to a statement that begins so, each time. The longest beginning counts. */
   when(sql: string, told: Told): void {
     this.told.set(sql, told)
+  }
+
+  /** The connection is lost while no statement runs. */
+  lose(): void {
+    this.isLost = true
   }
 
   private async answer(sql: string): Promise<{ rows: Array<any> }> {
@@ -126,7 +133,7 @@ export class FakeServer {
   }
 
   /** So does it with what follows a commit. */
-  private async commitAndBegin(begin: string, first: CompiledQuery): Promise<Succeeded> {
+  private async commitAndBegin(begin: string, first: CompiledQuery): Promise<CommitAnswer> {
     const { rows: [row] } = await this.answer("COMMIT")
     const begun = await this.begin(begin, first).catch(() => undefined)
     return { command: row?.command ?? "COMMIT", begun }
@@ -164,7 +171,12 @@ export class FakeServer {
             }.bind(this)
           } as unknown as DatabaseConnection,
           ...(this.dialect === "postgres"
-            ? { begin: this.begin.bind(this), commitAndBegin: this.commitAndBegin.bind(this), isDue: () => this.isDue }
+            ? {
+              begin: this.begin.bind(this),
+              commitAndBegin: this.commitAndBegin.bind(this),
+              isDue: () => this.isDue,
+              isLost: () => this.isLost && this.tellsOfLoss
+            }
             : {}),
           status: () => this.isSilent && !(this.isLost && this.keepsStatus) ? undefined : this.status,
           ask: async () => {

@@ -64,6 +64,7 @@ export const makeSessions = (pool: Pool): Sessions => {
           }
         },
         isDue: () => session.isChanged || !pool.hasSpare(),
+        isLost: () => session.isLost,
         // an error says nothing of the transaction
         ask: () =>
           new Promise((resolve, reject) => {

@@ -48,6 +48,7 @@ export const makeSessions = (pool: Pg.Pool): Sessions => {
         commitAndBegin: async (sql, first) => {
           client.beginsWith = sql
           client.commitsBefore = true
+          client.endedAs = undefined
           try {
             const begun = await connection.executeQuery(first)
             return { command: client.endedAs!, begun }
@@ -57,6 +58,7 @@ export const makeSessions = (pool: Pg.Pool): Sessions => {
           }
         },
         isDue: () => client.isChanged || client.isMisled || !hasSpare(pool),
+        isLost: () => client.isLost,
         // the error of a statement arrives before the server's word on the transaction
         ask: async () => {
           await client.query("")

@@ -20,7 +20,7 @@ export type TransactionStatus = "none" | "open" | "failed"
  * @category models
  * @since 0.1.0
  */
-export interface Succeeded {
+export interface CommitAnswer {
   readonly command: string
   readonly begun: QueryResult<any> | undefined
 }
@@ -43,9 +43,11 @@ export interface Session {
    * Commits, and begins another transaction with a first query, which has parameters. Nothing of the second is executed if the commit fails, which is
    * the error then. Where a driver has no such thing, each transaction begins by itself.
    */
-  readonly commitAndBegin?: (sql: string, first: CompiledQuery<any>) => Promise<Succeeded>
+  readonly commitAndBegin?: (sql: string, first: CompiledQuery<any>) => Promise<CommitAnswer>
   /** Whether it is to be given back between two transactions: others wait for a connection, or it has to be reset. */
   readonly isDue?: () => boolean
+  /** Whether the driver knows that the connection is lost, or about to be closed. */
+  readonly isLost?: () => boolean
   /** What the server said with its last answer; undefined if that answer did not say. */
   readonly status: () => TransactionStatus | undefined
   /** Asks the server. Fails where the connection is lost. */

@@ -449,7 +449,7 @@ export const make = (
       // what the effect runs after its transaction is none of the succession
       const own = transact(key, basis, moves, Effect.provideService(effect, Succession.Current, undefined))
       return Effect.andThen(
-        succession.abandonUnless(() => beginningOf(key, basis, moves)),
+        succession.comeTo(() => beginningOf(key, basis, moves)),
         Effect.provideService(own, Succession.Current, succession)
       )
     }

@@ -38,8 +38,10 @@ export interface Options {
 export interface Following {
   /** What the next one begins with, asked when one commits; undefined if that is not known. */
   readonly next: () => SqlStatement | undefined
-  /** The next one has begun. */
+  /** One is committed, and the next one has begun on that lease. */
   readonly begun: (lease: Lease) => void
+  /** One is committed, and none has begun. */
+  readonly committed: () => void
 }
 
 /** A statement, and what its answers mean. */
@@ -123,9 +125,10 @@ export class Lease implements Connection {
     })
   }
 
-  /** Whether it has begun with the statement, which nobody has asked for the answer of. */
+  /** Whether it has begun with the statement, which nobody has asked for the answer of, and is not known to have ended since. */
   beganWith(statement: SqlStatement | undefined): boolean {
-    return this.first !== undefined && statement !== undefined && isSame(this.first.statement, statement)
+    return this.session.isLost?.() !== true &&
+      this.first !== undefined && statement !== undefined && isSame(this.first.statement, statement)
   }
 
   /** It is one of several transactions, the next of which may begin with its commit. */
@@ -216,16 +219,17 @@ export class Lease implements Connection {
     return Effect.flatMap(
       // statements that a fiber has sent since the effect ended count as well
       Effect.andThen(this.check, Effect.suspend(() => this.sendCommit())),
-      (succeeded) => {
+      ({ command, first }) => {
         // PostgreSQL answers so where a transaction has failed
-        if (succeeded.command === "ROLLBACK") {
+        if (command === "ROLLBACK") {
           return Effect.fail(this.failure("commit", "the server has rolled the transaction back"))
         }
-        if (succeeded.first !== undefined) return this.passOn(succeeded.first)
+        if (first !== undefined) return this.passOn(first)
         return Effect.flatMap(Effect.promise(() => this.status()), (status) => {
           if (status === undefined) return Effect.fail(this.lost("commit", "COMMIT"))
           if (status !== "none") return Effect.fail(this.failure("commit", "the transaction is open after COMMIT"))
           this.state = over
+          this.succession?.committed()
           return Effect.void
         })
       }

@@ -14,26 +14,42 @@ const patience = 100
  * then. Nothing else of the next is sent before the commit is answered. What has begun so and is not taken in time is rolled back.
  */
 export class Succession implements Following {
-  readonly next: () => Statement | undefined
+  readonly #next: () => Statement | undefined
   #begun: Lease | undefined
+  /** Nobody has come in time for what has begun last: what is done between two transactions takes too long, and none begins ahead. */
+  #isSlow = false
+  /** When one was committed since then. */
+  #committedAt = -Infinity
   #inTime: (() => void) | undefined
   /** Whoever gives up what has begun waits for what is being given up already. */
   readonly #turn = Semaphore.makeUnsafe(1)
 
   constructor(next: () => Statement | undefined) {
-    this.next = next
+    this.#next = next
+  }
+
+  next(): Statement | undefined {
+    return this.#isSlow ? undefined : this.#next()
   }
 
   begun(lease: Lease): void {
     this.#begun = lease
-    this.#inTime = RealTime.after(patience, () => void Effect.runFork(this.abandon))
+    this.#inTime = RealTime.after(patience, () => {
+      this.#isSlow = true
+      void Effect.runFork(this.abandon)
+    })
   }
 
-  /** Rolls back what has begun, unless it has begun with that statement. */
-  abandonUnless(statement: () => Statement | undefined): Effect.Effect<void> {
-    return Effect.suspend(() =>
-      this.#begun === undefined || this.#begun.beganWith(statement()) ? Effect.void : this.abandon
-    )
+  committed(): void {
+    if (this.#isSlow) this.#committedAt = RealTime.now()
+  }
+
+  /** The next transaction is to begin, with that statement. What has begun with another one, or is lost, is rolled back. */
+  comeTo(statement: () => Statement | undefined): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (this.#isSlow && RealTime.now() - this.#committedAt < patience) this.#isSlow = false
+      return this.#begun === undefined || this.#begun.beganWith(statement()) ? Effect.void : this.abandon
+    })
   }
 
   /** The connection on which the next transaction has begun, which is the caller's from now on. */
