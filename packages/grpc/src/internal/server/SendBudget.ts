@@ -188,17 +188,20 @@ export class SendBudget {
     // other, hundreds of them would need more of a stack than there is, and fibers that are cut off there never end.
     if (this.#isGranting) return
     this.#isGranting = true
-    while (this.#held + pageBytes <= maxServerBytes) {
-      let next: Waiter | undefined
-      for (const waiter of this.#waiting) {
-        const { held } = waiter.holder.connection
-        if (held < (next?.holder.connection.held ?? maxConnectionBytes - pageBytes + 1)) next = waiter
+    try {
+      while (this.#held + pageBytes <= maxServerBytes) {
+        let next: Waiter | undefined
+        for (const waiter of this.#waiting) {
+          const { held } = waiter.holder.connection
+          if (held < (next?.holder.connection.held ?? maxConnectionBytes - pageBytes + 1)) next = waiter
+        }
+        if (next === undefined) break
+        this.#take(next.holder)
+        next.go()
       }
-      if (next === undefined) break
-      this.#take(next.holder)
-      next.go()
+    } finally {
+      this.#isGranting = false
     }
-    this.#isGranting = false
   }
 
   #set(holder: Holder, bytes: number): void {
