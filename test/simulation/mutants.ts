@@ -357,10 +357,10 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "what is left behind comes when all that was passed over is looked through",
-    file: `${core}/internal/projection/lookBack.ts`,
+    file: `${core}/internal/projection/incarnation.ts`,
     workload: "filters",
     from: 43,
-    changes: [["givenUp.isEmpty", "true"]]
+    changes: [["isPast && !givenUp.isEmpty", "isPast && false"]]
   },
   {
     name: "how far was looked back is stored before that is handled",

@@ -42,6 +42,11 @@ export class PassedOver {
     return this.#remaining
   }
 
+  /** Up to which position a slice is looked through, or was; 0 if it is not. */
+  upTo(slice: Slice): number {
+    return this.#slices.get(slice)?.upTo ?? 0
+  }
+
   /** Where to open the source, if other slices are opened where they are stored. */
   start(stored: Offsets): Offsets {
     const start = new Map(stored)

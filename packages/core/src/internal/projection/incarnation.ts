@@ -8,12 +8,14 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type Element, type Place, skipped } from "../../Envelope.ts"
+import { compile } from "../../EventFilter.ts"
 import { isFlow } from "../../Flow.ts"
 import type { PastGivenUp } from "../../GivenUp.ts"
 import { isGrouped } from "../../Handler.ts"
 import { JournalForked } from "../../JournalError.ts"
 import * as Offset from "../../Offset.ts"
 import { beginsAnew, Fenced, type Move, type OffsetStore } from "../../OffsetStore.ts"
+import type { PersistenceId } from "../../PersistenceId.ts"
 import { offsetKey, type SourceProjection } from "../../ProjectionDefinition.ts"
 import { CommandsLost } from "../../ProjectionError.ts"
 import { checkSince, type ProjectionManagement } from "../../ProjectionManagement.ts"
@@ -42,7 +44,7 @@ import { NextEvent } from "./NextEvent.ts"
 import { OffsetTracker } from "./OffsetTracker.ts"
 import { ParkedEntities } from "./ParkedEntities.ts"
 import { PassedOver } from "./PassedOver.ts"
-import { makeRepairs, type Repairs, room } from "./repairs.ts"
+import { hasComeSince, makeRepairs, type Repairs, room } from "./repairs.ts"
 import { resolveTimes } from "./resolveTimes.ts"
 import { scopedInTime } from "./scopedInTime.ts"
 import { headsIn } from "./SharedHeads.ts"
@@ -88,6 +90,9 @@ interface Work {
   readonly decoded: DecodedShare
   readonly interruption: Interruption
   readonly past: PastProgress
+  readonly givenUp: PastGivenUp
+  /** Entities of which nothing has come since the filter was changed last, and the last numbers that had come before. */
+  readonly notSince: Map<PersistenceId, number>
   readonly filter: FollowedFilter
   /** Monotonic time in milliseconds, as the time of day may be set meanwhile. */
   readonly elapsed: () => number
@@ -125,7 +130,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
     const { journal, replay, supersedes } = yield* unlessCommanded(options, opening)
     const { topicPrefix } = projection.source.provider
     const givenUp = topicPrefix === undefined ? givenUpByDefault : givenUpByDefault.withTopicPrefix(topicPrefix)
-    yield* openPast(options, passedOver, givenUp, { journal, offsets, filter }, chunks, decoded, held)
+    yield* openPast(options, passedOver, { journal, offsets, filter }, chunks, decoded, held)
     const stored = { completeUpTo, offsets, rewinds }
     const reading: Reading = journal === Source.timestamps
       ? new TimestampReading(options.range, stored)
@@ -176,6 +181,12 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
       reading,
       held,
       givenUp,
+      toCome: (slice) => {
+        const upTo = passedOver.upTo(slice)
+        if (upTo === 0 || filter === undefined) return undefined
+        const passes = compile(filter, { topicPrefix: topicPrefix?.() })
+        return (event) => (event.position ?? Infinity) <= upTo && passes(event) && !givenUp.has(event)
+      },
       fill: reading instanceof TimestampReading ? fillOfTime(reading, replay) : fillOfLog,
       offer: (elements) => Effect.andThen(offer(chunks, decoded, { elements, isReplay: true }), decoded.room),
       fail: (cause) => chunks.fail(cause)
@@ -192,6 +203,8 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
       decoded,
       interruption,
       past,
+      givenUp,
+      notSince: new Map(),
       filter: follow,
       elapsed
     }).pipe(
@@ -393,7 +406,6 @@ const open = Effect.fnUntraced(function*(
 const openPast = Effect.fnUntraced(function*(
   { memory, projection: { source }, range }: Options,
   passedOver: PassedOver,
-  givenUp: PastGivenUp,
   start: Pick<Source.Start, "journal" | "offsets" | "filter">,
   chunks: Chunks,
   decoded: DecodedShare,
@@ -404,7 +416,6 @@ const openPast = Effect.fnUntraced(function*(
     source,
     range,
     passedOver,
-    givenUp,
     start,
     (chunk) => offer(chunks, decoded, chunk).pipe(Effect.andThen(decoded.room), Effect.andThen(room(held)))
   ).pipe(
@@ -546,7 +557,7 @@ const judgeNext = Effect.fnUntraced(function*(self: Work): Effect.fn.Return<void
   const { monitor, tracker } = handling
   const chunk = yield* chunks.take
   const waited = reading.isWaiting
-  const judged = yield* judge(self, chunk.elements, isReplay(chunk), chunks)
+  const judged = yield* judge(self, chunk.elements, isReplay(chunk), chunks, chunk.progress !== undefined)
   if (grouping.hasNoEvents) yield* flush(self)
   if (judged < chunk.elements.length) {
     chunks.putBack({ ...chunk, elements: chunk.elements.slice(judged) })
@@ -571,15 +582,20 @@ const judge = Effect.fnUntraced(function*(
   self: Work,
   chunk: ReadonlyArray<Element<any>>,
   isReplay: boolean,
-  turns?: Chunks
+  turns?: Chunks,
+  isPast = false
 ): Effect.fn.Return<number, unknown, any> {
-  const { decoded, grouping, handling, held, interruption, reading } = self
+  const { decoded, givenUp, grouping, handling, held, interruption, reading } = self
   yield* loadEntities(handling, reading, reading.unknown(chunk))
   let judged = 0
   for (const read of chunk) {
     if (interruption.isThere) return yield* Effect.fail(new InterruptedByCommand())
     if (judged > 0 && turns?.isTurnOver === true) break
     judged++
+    if (isPast && !givenUp.isEmpty && read._tag !== "Skipped" && (yield* isGivenUp(self, read))) {
+      if (read._tag === "Envelope") decoded.release(read.bytes)
+      continue
+    }
     const verdict = reading.judge(read, isReplay)
     const element = verdict === "accepted" ? read : yield* admit(admissionOf(self, isReplay), read, verdict)
     if (element !== read && read._tag === "Envelope") decoded.release(read.bytes)
@@ -599,6 +615,28 @@ const judge = Effect.fnUntraced(function*(
   }
   return judged
 })
+
+/** Of so many entities it is remembered that nothing of them has come. */
+const mostNotSince = 1_000
+
+/** Whether an event that was passed over does not come. One that a change has given up comes behind others of its entity that it has not. */
+const isGivenUp = (
+  { givenUp, handling, held, notSince, reading }: Work,
+  place: Place
+): Effect.Effect<boolean, unknown> => {
+  if (!givenUp.has(place)) return Effect.succeed(false)
+  const { persistenceId, sequenceNumber } = place
+  const first = held.first(persistenceId)
+  if (first !== undefined && first.sequenceNumber < sequenceNumber) return Effect.succeed(false)
+  const last = reading.last(persistenceId) ?? 0
+  // of most there is nothing to ask
+  if (last === 0 || last >= sequenceNumber || notSince.get(persistenceId) === last) return Effect.succeed(true)
+  return Effect.map(hasComeSince(handling, reading, persistenceId), (hasCome) => {
+    if (notSince.size >= mostNotSince) notSince.clear()
+    if (!hasCome) notSince.set(persistenceId, last)
+    return !hasCome
+  })
+}
 
 /**
  * Judges what waits of an entity of which an event has come, while nothing is missing before it any more. What its turn has no time for is judged again

@@ -1,7 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Element } from "../../Envelope.ts"
-import type { PastGivenUp } from "../../GivenUp.ts"
 import type { Offset } from "../../Offset.ts"
 import type { Slice } from "../../Slice.ts"
 import type { SliceRange } from "../../SliceRange.ts"
@@ -24,14 +23,12 @@ export interface PastChunk {
 
 /**
  * @internal
- * Opens the source once more, beside what is new, and hands over what was passed over until there is no more of it. What a change has given up is
- * not handed over.
+ * Opens the source once more, beside what is new, and hands over what was passed over until there is no more of it.
  */
 export const lookBack = (
   source: Source.Source<any, any, any>,
   range: SliceRange,
   passedOver: PassedOver,
-  givenUp: PastGivenUp,
   start: Source.Start,
   offer: (chunk: PastChunk) => Effect.Effect<unknown>
 ): Effect.Effect<void, unknown, any> =>
@@ -42,12 +39,9 @@ export const lookBack = (
     yield* Stream.runForEachWhile(Stream.chunks(elements), (chunk) =>
       Effect.gen(function*() {
         for (let i = 0; i < chunk.length && passedOver.remaining > 0; i += atOnce) {
-          const found = passedOver.take(chunk.slice(i, i + atOnce))
-          const taken = givenUp.isEmpty
-            ? found
-            : found.filter((element) => element._tag === "Skipped" || !givenUp.has(element))
+          const elements = passedOver.take(chunk.slice(i, i + atOnce))
           const progress = passedOver.progress()
-          if (progress.size > 0) yield* offer({ elements: taken, progress, remaining: passedOver.remaining })
+          if (progress.size > 0) yield* offer({ elements, progress, remaining: passedOver.remaining })
         }
         return passedOver.remaining > 0
       }))

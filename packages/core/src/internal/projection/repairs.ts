@@ -1,16 +1,21 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import type { Element } from "../../Envelope.ts"
+import * as Stream from "effect/Stream"
+import type { Element, EncodedEnvelope } from "../../Envelope.ts"
 import type { PastGivenUp } from "../../GivenUp.ts"
 import type { PersistenceId } from "../../PersistenceId.ts"
 import type { Reading } from "../../ReadingState.ts"
 import { make as sequenceNumber } from "../../SequenceNumber.ts"
+import type { Slice } from "../../Slice.ts"
 import { EventWithheld, GapNotFilled } from "../../Source.ts"
+import type { StorageError } from "../../StorageError.ts"
 import type { Timestamp } from "../../Timestamp.ts"
 import { loadEntities } from "./entities.ts"
 import { errorOf, isFinal } from "./failures.ts"
+import { firstOf, inTime } from "./fetch.ts"
 import type { Handling } from "./handling.ts"
 import { type Entity, type Held, type HeldBack, lastMissing } from "./HeldBack.ts"
 
@@ -28,6 +33,8 @@ export interface Options {
   readonly reading: Reading
   readonly held: HeldBack
   readonly givenUp: PastGivenUp
+  /** Of a slice whose past is looked through, which of its events come then, unless they have come. */
+  readonly toCome: (slice: Slice) => ((event: EncodedEnvelope) => boolean) | undefined
   /** Gets the events that are missing before one, from one number to another, and has them judged. */
   readonly fill: (self: Repairing, first: Held, from: number, to: number) => Effect.Effect<void, unknown, any>
   /** Has elements judged, after those that were read before. */
@@ -37,11 +44,11 @@ export interface Options {
 }
 
 /** @internal What a repair is made with. */
-export interface Repairing extends Omit<Options, "givenUp"> {
+export interface Repairing extends Omit<Options, "givenUp" | "toCome"> {
   readonly calls: Semaphore.Semaphore
   /** Events are decoded for one entity after the other, as the worker comes to them; for several at once where that is an effect of the user's. */
   readonly decoding: Semaphore.Semaphore
-  /** The events of the entity that are older than this are given up, as the event says that has come first; undefined if none are. */
+  /** The events of the entity that are older than this are given up, as the event says that waits first; undefined if none are. */
   readonly givenUp: Timestamp | undefined
 }
 
@@ -59,8 +66,8 @@ export const makeRepairs = (options: Options): Effect.Effect<Repairs, never, Sco
     // one of several entities is soon decoded; but where that is an effect of the user's, one that hangs is not to stop the others
     const decoders = stages.some(({ _tag }) => _tag === "Effect") ? maxCalls : 1
     const shared = { ...options, calls: Semaphore.makeUnsafe(maxCalls), decoding: Semaphore.makeUnsafe(decoders) }
-    const repairing = (entity: Entity, givenUp: Timestamp | undefined) =>
-      Semaphore.withPermit(semaphore, repair({ ...shared, givenUp }, entity)).pipe(
+    const repairing = (entity: Entity) =>
+      Semaphore.withPermit(semaphore, repair(shared, entity)).pipe(
         Effect.catchCause((cause) => Cause.hasInterruptsOnly(cause) ? Effect.void : options.fail(cause))
       )
     return {
@@ -69,7 +76,7 @@ export const makeRepairs = (options: Options): Effect.Effect<Repairs, never, Sco
           const entity = options.held.hold(element)
           return entity === undefined
             ? Effect.void
-            : Effect.asVoid(Effect.forkIn(repairing(entity, options.givenUp.until(element)), scope))
+            : Effect.asVoid(Effect.forkIn(repairing(entity), scope))
         })
     }
   })
@@ -96,10 +103,10 @@ const until = (
 
 /** Tries until no event of the entity waits any more, or it has failed too often in a row. */
 const repair = Effect.fnUntraced(function*(
-  self: Repairing,
+  self: Omit<Repairing, "givenUp"> & Options,
   entity: Entity
 ): Effect.fn.Return<void, unknown, any> {
-  const { handling: { memory, projection: { source } }, held, reading } = self
+  const { fill, handling: { memory, projection: { source } }, held, reading } = self
   const { persistenceId } = entity
   let failures = 0
   let begun = 0
@@ -111,7 +118,11 @@ const repair = Effect.fnUntraced(function*(
     const to = lastMissing(first)
     if (from > begun) failures = 0
     begun = from
-    const exit = yield* Effect.exit(from > to ? judgeAgain(self, first) : self.fill(self, first, from, to))
+    const filling = Effect.flatMap(
+      Semaphore.withPermit(self.calls, givenUpBefore(self, first, from)),
+      (givenUp) => fill({ ...self, givenUp }, first, from, to)
+    )
+    const exit = yield* Effect.exit(from > to ? judgeAgain(self, first) : filling)
     if (exit._tag === "Success") continue
     if (isHopeless(exit.cause)) return yield* memory.ofSource(exit)
     if (++failures > maxFailures) {
@@ -131,6 +142,40 @@ const repair = Effect.fnUntraced(function*(
   }
 })
 
+/**
+ * Up to when the events are given up that are missing of an entity before an event, from a number on. None are where some of the entity has come since, or is
+ * going to, by looking through the past: all of it comes then, whichever of the two is first, as a handler sees no entity with gaps.
+ */
+const givenUpBefore = Effect.fnUntraced(function*(
+  { givenUp, handling, reading, toCome }: Pick<Options, "givenUp" | "handling" | "reading" | "toCome">,
+  first: Held,
+  from: number
+): Effect.fn.Return<Timestamp | undefined, unknown, any> {
+  if (givenUp.isEmpty) return undefined
+  const { provider } = handling.projection.source
+  const { persistenceId, sequenceNumber: number, slice } = first
+  // a reminder has no tags
+  const shown = first._tag === "Reminder" ? (yield* firstOf(provider, persistenceId, number)) ?? first : first
+  const until = givenUp.until(shown)
+  if (until === undefined || (yield* hasComeSince(handling, reading, persistenceId))) return undefined
+  const isToCome = toCome(slice)
+  if (isToCome === undefined) return until
+  const missing = inTime(provider, provider.entity(persistenceId, sequenceNumber(from), sequenceNumber(number - 1)))
+  const coming = yield* Stream.runHead(Stream.filter(missing, isToCome))
+  return Option.isNone(coming) ? until : undefined
+})
+
+/** @internal Whether an event of an entity was accepted since the filter was changed last, or its projection rewound. */
+export const hasComeSince = (
+  { basis, key, store }: Pick<Handling, "basis" | "key" | "store">,
+  reading: Reading,
+  persistenceId: PersistenceId
+): Effect.Effect<boolean, StorageError> =>
+  Effect.map(store.sequenceNumbers(key, [persistenceId]), (found) => {
+    const stored = found.get(persistenceId)
+    return stored?.revision === basis.revision || (reading.last(persistenceId) ?? 0) > (stored?.sequenceNumber ?? 0)
+  })
+
 /** Asking again does not help. A source that does not show an event any more is opened again, which says what has become of it. */
 const isHopeless = (cause: Cause.Cause<unknown>): boolean => {
   const error = errorOf(cause)
@@ -138,7 +183,7 @@ const isHopeless = (cause: Cause.Cause<unknown>): boolean => {
 }
 
 /** Nothing is missing before the event: it is judged once more, and does not wait then. */
-const judgeAgain = ({ held, offer }: Repairing, first: Held): Effect.Effect<void> =>
+const judgeAgain = ({ held, offer }: Pick<Repairing, "held" | "offer">, first: Held): Effect.Effect<void> =>
   Effect.andThen(
     offer([first]),
     until(held, first.persistenceId, () => held.first(first.persistenceId) !== first)

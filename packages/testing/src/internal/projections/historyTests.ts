@@ -10,6 +10,7 @@ import * as ProjectionStatus from "@sluice/core/ProjectionStatus"
 import * as SliceRange from "@sluice/core/SliceRange"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
+import * as Random from "effect/Random"
 import * as Wait from "../../Wait.ts"
 import type { It } from "../kit.ts"
 import { append, fresh, idsOfSlice, texts } from "../kit.ts"
@@ -19,6 +20,8 @@ import { caughtUp, freshName, makeEffects, makeWriter, persistent, placeOf, whil
 /** @internal Passes the events of some entities only, whatever passed before. */
 export const only = (...ids: ReadonlyArray<string>) => () =>
   EventFilter.excludeAll.pipe(EventFilter.includeEntityIds(...ids))
+
+const below = (n: number) => Random.nextIntBetween(0, n - 1)
 
 const unchanged = (filter: EventFilter.EventFilter) => filter
 
@@ -224,7 +227,7 @@ export const historyTests = (it: It<Journal.Journal | Projection.Stores>): void 
           }).pipe(whileRunning(projection))
         }))
 
-      it.effect("is given up by what an event of it says, and comes in full before one that says otherwise", () =>
+      it.effect("is given up by what an event of it says, and comes in full where another one says otherwise", () =>
         Effect.gen(function*() {
           const type = fresh("past")
           const name = freshName()
@@ -240,7 +243,8 @@ export const historyTests = (it: It<Journal.Journal | Projection.Stores>): void 
             yield* ConsumerFilter.update(projection, EventFilter.includeTags("large"), none)
             yield* ConsumerFilter.update(projection, EventFilter.includeEntityIds("a"), now)
             yield* complete(projection)
-            assert.deepStrictEqual(handled, [1, 2, 3, 4].map((number) => `a ${number}`))
+            // the last one as well, so that there is no gap when another one comes
+            assert.deepStrictEqual(handled, [1, 2, 3, 4, 5].map((number) => `a ${number}`))
           }).pipe(whileRunning(projection))
         }))
 
@@ -378,6 +382,83 @@ export const historyTests = (it: It<Journal.Journal | Projection.Stores>): void 
   }
 
   describe("the past of what a filter includes, exactly once,", () => {
+    it.effect.each([1, 2, 3, 4, 5, 6])(
+      "comes in full or not at all of what was given up by a tag, whatever is written while it is looked through (%i)",
+      (seed) =>
+        Effect.gen(function*() {
+          const type = fresh("past")
+          const name = freshName()
+          const effects = makeEffects()
+          const ids = [...idsOfSlice(type, 7, 8), ...idsOfSlice(type, 900, 4)]
+          const written = new Map(ids.map((id): readonly [string, Array<"large" | "small">] => [id, []]))
+          let seen = 0
+          const projection = filtered(type, EventFilter.excludeAll).pipe(
+            Projection.exactlyOnce(
+              name,
+              (envelope) => Effect.tap(effects.record(envelope), () => Effect.sync(() => void seen++))
+            ),
+            Projection.workers(2),
+            Projection.recovery(persistent)
+          )
+          const write = (id: string, tag: "large" | "small") => {
+            written.get(id)!.push(tag)
+            return Journal.append(type, { id, events: ["event"], tags: [tag] })
+          }
+          const writeSome = (most: number, between: Effect.Effect<void>) =>
+            Effect.gen(function*() {
+              const numbers = yield* Effect.forEach(ids, () => below(most + 1))
+              while (numbers.some((left) => left > 0)) {
+                const at = yield* below(ids.length)
+                if (numbers[at]!-- <= 0) continue
+                yield* between
+                yield* write(ids[at]!, (yield* below(2)) === 0 ? "large" : "small")
+              }
+            })
+          yield* Effect.gen(function*() {
+            yield* writeSome(4, Effect.void)
+            yield* caughtUp(name)
+            yield* ConsumerFilter.update(projection, EventFilter.includeTags("large"), none)
+          }).pipe(whileRunning(projection))
+          const before = new Map(Array.from(written, ([id, tags]) => [id, [...tags]]))
+          yield* Effect.gen(function*() {
+            yield* writeSome(1, Effect.void)
+            yield* caughtUp(name)
+          }).pipe(whileRunning(projection))
+          const between = new Map(Array.from(written, ([id, tags]) => [id, tags.slice(before.get(id)!.length)]))
+          yield* Effect.gen(function*() {
+            yield* ConsumerFilter.update(projection, EventFilter.includeEntityIds(...ids), now)
+            const later = seen + (yield* below(10))
+            const turns = yield* below(30)
+            yield* writeSome(
+              2,
+              Effect.gen(function*() {
+                for (let i = yield* below(turns + 1); i > 0; i--) yield* Effect.yieldNow
+              })
+            )
+            if ((yield* below(2)) === 0) return
+            yield* Effect.raceFirst(
+              Wait.until("some to be handled", () => seen >= later),
+              complete(projection)
+            )
+          }).pipe(whileRunning(projection))
+          yield* Effect.gen(function*() {
+            yield* writeSome(1, Effect.void)
+            yield* complete(projection)
+            yield* caughtUp(name)
+          }).pipe(whileRunning(projection))
+          for (const [id, tags] of written) {
+            const first = before.get(id)!.length
+            const had = between.get(id)!
+            // it came by an event with the tag first, or nothing of it is without the tag up to the one that it comes by
+            const isGivenUp = had.includes("large") ||
+              had.length === 0 && !before.get(id)!.includes("small") && tags[first] !== "small"
+            const handled = (yield* effects.events(id)).map((event) => Number(event.split(" ")[0]))
+            const expected = tags.map((_, i) => i + 1).slice(isGivenUp ? first : 0)
+            assert.deepStrictEqual(handled, expected, `${id}: ${tags.join(", ")}; ${first} were given up`)
+          }
+        }).pipe(Random.withSeed(seed))
+    )
+
     it.effect("comes when its projection goes on, though it was stopped or paused in the middle", () =>
       Effect.gen(function*() {
         const type = fresh("past")
