@@ -33,7 +33,7 @@ export interface Options {
   readonly reading: Reading
   readonly held: HeldBack
   readonly givenUp: PastGivenUp
-  /** Of a slice whose past is looked through, which of its events come then, unless they have come. */
+  /** Of a slice whose past is looked through, which of its events come then, unless they have come, and all before them of their entity. */
   readonly toCome: (slice: Slice) => ((event: EncodedEnvelope) => boolean) | undefined
   /** Gets the events that are missing before one, from one number to another, and has them judged. */
   readonly fill: (self: Repairing, first: Held, from: number, to: number) => Effect.Effect<void, unknown, any>
