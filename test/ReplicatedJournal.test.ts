@@ -20,6 +20,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import { Added, makeNotes } from "../packages/replication/test/kit/Notes.ts"
+import * as JumpingClock from "./kit/JumpingClock.ts"
 import { deletionTests } from "./replication/deletion.ts"
 import * as Regions from "./replication/regions.ts"
 
@@ -126,6 +127,26 @@ it.effect("what is not an id, a number or a replica is refused, before anybody i
     assert.deepStrictEqual(error.replicas.map(({ replica }) => replica), ["us", "ap"])
     yield* ReplicatedJournal.deleteEvents(notes, "nobody", options)
   }).pipe(Effect.provide(Layer.merge(Replica.layer("eu"), MemoryStorage.layer))))
+
+it.live(
+  "others are waited for no longer than was said where the clock is set back meanwhile",
+  () =>
+    Effect.gen(function*() {
+      const notes = makeNotes("notes")
+      const clock = yield* JumpingClock.make
+      yield* Journal.append(notes.entityType, { id: "a|eu", events: [new Added({ text: "x" })] })
+      // without an address nobody is known to have it
+      const deleting = ReplicatedJournal.deleteEvents(notes, "a", { replicas: {}, within: "1 second" })
+      const settingBack = Effect.forever(Effect.andThen(Effect.sync(() => clock.jump(-60_000)), Effect.sleep(50)))
+      const error = yield* Effect.flip(deleting).pipe(
+        Effect.raceFirst(settingBack),
+        clock.provide,
+        Effect.timeout("60 seconds")
+      )
+      assert.strictEqual(error._tag, "NotEverywhere")
+    }).pipe(Effect.provide(Layer.merge(Replica.layer("eu"), MemoryStorage.layer))),
+  120_000
+)
 
 it.live("nothing is deleted where it is not known of which journal another replica says how far it is", () =>
   Effect.gen(function*() {

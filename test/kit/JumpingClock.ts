@@ -14,7 +14,11 @@ export const make: Effect.Effect<JumpingClock> = Effect.clockWith((clock) => {
   let shift = 0
   const jumping: Clock.Clock = Object.assign(Object.create(clock), {
     currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + shift,
-    currentTimeMillis: Effect.suspend(() => Effect.map(clock.currentTimeMillis, (now) => now + shift))
+    currentTimeMillis: Effect.suspend(() => Effect.map(clock.currentTimeMillis, (now) => now + shift)),
+    currentTimeNanosUnsafe: () => clock.currentTimeNanosUnsafe() + BigInt(shift) * 1_000_000n,
+    currentTimeNanos: Effect.suspend(() =>
+      Effect.map(clock.currentTimeNanos, (now) => now + BigInt(shift) * 1_000_000n)
+    )
   })
   return Effect.succeed({
     provide: Effect.provideService(Clock.Clock, jumping),

@@ -175,13 +175,14 @@ const asking = (
     )
     const clock = yield* Clock.Clock
     const patience = Duration.toMillis(Duration.fromInputUnsafe(options.within ?? 0))
-    const began = clock.currentTimeNanosUnsafe()
+    // the time of day may be set meanwhile
+    const began = clock.monotonicTimeNanosUnsafe()
     const wait = <E, R>(looking: Effect.Effect<ReadonlyArray<Lacking>, E, R>) =>
       Effect.gen(function*() {
         while (true) {
           const lacking = yield* looking
           if (lacking.length === 0) return
-          const waited = Number(clock.currentTimeNanosUnsafe() - began) / 1e6
+          const waited = Number(clock.monotonicTimeNanosUnsafe() - began) / 1e6
           if (waited >= patience) {
             return yield* new NotEverywhere({ entityType: entity.name, self, id, replicas: [...lacking] })
           }

@@ -207,7 +207,7 @@ export const filled = (
 const filledFrom = (entityType: string, self: string, { heads, id, progress }: Other) =>
   Effect.gen(function*() {
     const clock = yield* Clock.Clock
-    const now = () => Number(clock.currentTimeNanosUnsafe()) / 1e6
+    const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
     let saidAt = now()
     const say = (text: string) =>
       Effect.suspend(() => {

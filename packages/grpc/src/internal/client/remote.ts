@@ -72,6 +72,8 @@ export const makeRemote = (
     let failures = 0
     let connected = start.journal !== undefined
     const clock = yield* Effect.clockWith(Effect.succeed)
+    /** In milliseconds. The time of day may be set meanwhile. */
+    const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
     let connectedAt = 0
     const context = yield* Effect.context()
     const self = {}
@@ -116,7 +118,7 @@ export const makeRemote = (
             const again = wasConnected ? " again" : ""
             wasConnected = true
             isMissing = connection.isMissing
-            connectedAt = clock.currentTimeMillisUnsafe()
+            connectedAt = now()
             logs.reset()
             for (const request of plain.reset(connectedAt)) connection.replay?.(request)
             const isNewStranger = connection.isStranger && !isStranger
@@ -168,7 +170,7 @@ export const makeRemote = (
         }),
         Effect.catch((error) => {
           current = undefined
-          if (clock.currentTimeMillisUnsafe() - connectedAt >= lasting) failures = 0
+          if (now() - connectedAt >= lasting) failures = 0
           return Effect.andThen(close, isRetryable(error) ? Effect.andThen(backOff(error), next) : Effect.fail(error))
         })
       )
@@ -180,7 +182,7 @@ export const makeRemote = (
       replay: first.replay && ((request) =>
         Effect.sync(() => {
           if (current?.replay === undefined) return false
-          plain.replay(request, clock.currentTimeMillisUnsafe())
+          plain.replay(request, now())
           current.replay(request)
           return true
         }))
