@@ -103,7 +103,7 @@ describe.each(dialects)("a transaction on %s", (dialect) => {
 
   if (dialect === "postgres") {
     test(
-      "whose COMMIT is refused by a trigger fails so, whatever code that has chosen",
+      "whose COMMIT is refused by a trigger fails so, whatever code that has chosen beside those of the server's own troubles",
       dialect,
       (use) =>
         Effect.gen(function*() {
@@ -115,6 +115,14 @@ describe.each(dialects)("a transaction on %s", (dialect) => {
             })
             const error = yield* Effect.flip(transaction(run("INSERT 1")))
             assert.isFalse(fromSqlError("test")(error).isOfStorage, code)
+          }
+          for (const code of ["57P01", "53100", "58030", "55000", "54001", "XX000", "25006", "0A000"]) {
+            server.when("COMMIT", {
+              error: Object.assign(new Error("of the server"), { code, severity: "ERROR" }),
+              status: "none"
+            })
+            const error = yield* Effect.flip(transaction(run("INSERT 1")))
+            assert.isTrue(fromSqlError("test")(error).isOfStorage, code)
           }
           for (const code of ["EXXXX", undefined]) {
             server.when("COMMIT", { error: Object.assign(new Error("of the driver"), { code }), status: "none" })

@@ -41,9 +41,14 @@ export const makeSessions = (pool: Pg.Pool): Sessions => {
       return {
         connection,
         status,
-        begin: (sql, first) => {
+        begin: async (sql, first) => {
           client.beginsWith = sql
-          return connection.executeQuery(first)
+          try {
+            return await connection.executeQuery(first)
+          } finally {
+            // where the driver has not come to the query
+            client.beginsWith = undefined
+          }
         },
         commitAndBegin: async (sql, first) => {
           client.beginsWith = sql
@@ -55,6 +60,9 @@ export const makeSessions = (pool: Pg.Pool): Sessions => {
           } catch (error) {
             if (client.endedAs === undefined) throw error
             return { command: client.endedAs, begun: undefined }
+          } finally {
+            client.beginsWith = undefined
+            client.commitsBefore = false
           }
         },
         isDue: () => client.isChanged || client.isMisled || !hasSpare(pool),

@@ -185,7 +185,7 @@ export const incarnation = (options: Options): Effect.Effect<never, unknown, any
         const upTo = passedOver.upTo(slice)
         if (upTo === 0 || filter === undefined) return undefined
         const passes = compile(filter, { topicPrefix: topicPrefix?.() })
-        return (event) => (event.position ?? Infinity) <= upTo && passes(event) && givenUp.until(event) === undefined
+        return { upTo, has: (event) => passes(event) && givenUp.until(event) === undefined }
       },
       fill: reading instanceof TimestampReading ? fillOfTime(reading, replay) : fillOfLog,
       offer: (elements) => Effect.andThen(offer(chunks, decoded, { elements, isReplay: true }), decoded.room),

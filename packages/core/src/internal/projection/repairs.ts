@@ -33,8 +33,10 @@ export interface Options {
   readonly reading: Reading
   readonly held: HeldBack
   readonly givenUp: PastGivenUp
-  /** Of a slice whose past is looked through, which of its events come then, unless they have come, and all before them of their entity. */
-  readonly toCome: (slice: Slice) => ((event: EncodedEnvelope) => boolean) | undefined
+  /** Of a slice whose past is looked through, up to which position, and which of its events come then, unless they have come, and all before them of their entity. */
+  readonly toCome: (
+    slice: Slice
+  ) => { readonly upTo: number; readonly has: (event: EncodedEnvelope) => boolean } | undefined
   /** Gets the events that are missing before one, from one number to another, and has them judged. */
   readonly fill: (self: Repairing, first: Held, from: number, to: number) => Effect.Effect<void, unknown, any>
   /** Has elements judged, after those that were read before. */
@@ -158,10 +160,14 @@ const givenUpBefore = Effect.fnUntraced(function*(
   const shown = first._tag === "Reminder" ? (yield* firstOf(provider, persistenceId, number)) ?? first : first
   const until = givenUp.until(shown)
   if (until === undefined || (yield* hasComeSince(handling, reading, persistenceId))) return undefined
-  const isToCome = toCome(slice)
-  if (isToCome === undefined) return until
+  const past = toCome(slice)
+  if (past === undefined) return until
   const missing = inTime(provider, provider.entity(persistenceId, sequenceNumber(from), sequenceNumber(number - 1)))
-  const coming = yield* Stream.runHead(Stream.filter(missing, isToCome))
+  const coming = yield* missing.pipe(
+    Stream.takeWhile(({ position = Infinity }) => position <= past.upTo),
+    Stream.filter(past.has),
+    Stream.runHead
+  )
   return Option.isNone(coming) ? until : undefined
 })
 
