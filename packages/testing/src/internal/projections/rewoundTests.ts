@@ -72,7 +72,7 @@ export const rewoundTests = (it: It<Journal.Journal | Projection.Stores>): void 
     describe(`what a filter has left out before a projection ${guarantee} was rewound`, whileWaiting(guarantee), () => {
       for (const [n, [way, rewind]] of ways.entries()) {
         for (const [m, history] of (["nextEvent", "now", "none"] as const).entries()) {
-          // how far a worker begins again does not depend on it, and how entities come does not depend on the way
+          // how far a worker begins again does not depend on the history, and how entities come does not depend on the way
           if (!isFull && guarantee === "at least once" && n !== m) continue
           it.effect(`to ${way} is not forgotten: its entity is included with the history ${history}`, () =>
             Effect.gen(function*() {
