@@ -15,6 +15,7 @@ import * as Source from "@sluice/core/Source"
 import type * as Timestamp from "@sluice/core/Timestamp"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import * as Wait from "../Wait.ts"
 import { freshId, freshNameOf } from "./ids.ts"
@@ -29,6 +30,9 @@ export const fresh = (name: string): EntityType.EntityType<string> =>
 /** @internal */
 export const texts = (n: number, prefix = "e"): NonEmptyReadonlyArray<string> =>
   Array.from({ length: n }, (_, i) => `${prefix}${i + 1}`) as any
+
+/** @internal A random whole number from 0 on. */
+export const below = (n: number): Effect.Effect<number> => Random.nextIntBetween(0, n - 1)
 
 /** @internal */
 export const append = (

@@ -13,15 +13,13 @@ import * as Latch from "effect/Latch"
 import * as Random from "effect/Random"
 import * as Wait from "../../Wait.ts"
 import type { It } from "../kit.ts"
-import { append, fresh, idsOfSlice, texts } from "../kit.ts"
+import { append, below, fresh, idsOfSlice, texts } from "../kit.ts"
 import { ada, filtered, guarantees, idOf, whileWaiting } from "./filteredProjectionTests.ts"
 import { caughtUp, freshName, makeEffects, makeWriter, persistent, placeOf, whileRunning } from "./projectionKit.ts"
 
 /** @internal Passes the events of some entities only, whatever passed before. */
 export const only = (...ids: ReadonlyArray<string>) => () =>
   EventFilter.excludeAll.pipe(EventFilter.includeEntityIds(...ids))
-
-const below = (n: number) => Random.nextIntBetween(0, n - 1)
 
 const unchanged = (filter: EventFilter.EventFilter) => filter
 

@@ -18,12 +18,10 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { isFull } from "../isFull.ts"
 import type { It } from "../kit.ts"
-import { append, fresh, idsOfSlice, laterThan, texts } from "../kit.ts"
+import { append, below, fresh, idsOfSlice, laterThan, texts } from "../kit.ts"
 import { ada, filtered, guarantees, whileWaiting } from "./filteredProjectionTests.ts"
 import { complete, only } from "./historyTests.ts"
 import { caughtUp, freshName, makeEffects, makeWriter, persistent, placeOf, whileRunning } from "./projectionKit.ts"
-
-const below = (n: number) => Random.nextIntBetween(0, n - 1)
 
 /** Where the events after some begin: as their time, and as offsets. */
 interface Place {

@@ -13,15 +13,12 @@ import * as Source from "@sluice/core/Source"
 import type * as Timestamp from "@sluice/core/Timestamp"
 import * as Verification from "@sluice/core/Verification"
 import * as Effect from "effect/Effect"
-import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import type { It } from "../kit.ts"
-import { append, fresh, idsOfSlice, texts } from "../kit.ts"
+import { append, below, fresh, idsOfSlice, texts } from "../kit.ts"
 import { ada, filtered, guarantees, whileWaiting } from "./filteredProjectionTests.ts"
 import { complete, only } from "./historyTests.ts"
 import { caughtUp, freshName, placeOf, whileRunning } from "./projectionKit.ts"
-
-const below = (n: number) => Random.nextIntBetween(0, n - 1)
 
 /** The report of a projection's only source, checked to say of each event up to the offsets what has become of it. */
 const verified = (
